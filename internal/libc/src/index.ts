@@ -1,0 +1,17 @@
+/**
+ * The C library calls that more than one package needs, typed, loaded on first use.
+ * Private: bundled into the packages that use it.
+ *
+ * @packageDocumentation
+ */
+export { check, errnoName, lastErrno, SystemCallError } from "./errno.js";
+export { EventFd, type Watch, watchReadable } from "./fd.js";
+export {
+  addressOf,
+  createMemoryFile,
+  MAX_VIEW_LENGTH,
+  type MapOptions,
+  Mapping,
+  viewAt,
+} from "./memory.js";
+export { cLibrary, lazyFunction, type Pointer } from "./native.js";

@@ -1,0 +1,6 @@
+/**
+ * Writer and reader of EROFS images.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Mount an FsBackend on Linux through /dev/fuse.
+ *
+ * @packageDocumentation
+ */
+export {};

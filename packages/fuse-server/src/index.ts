@@ -1,0 +1,6 @@
+/**
+ * FUSE server: the FsBackend interface, dispatcher, in-memory file system and stream transport.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * Linux KVM for Node.js: VMs, memory slots, vCPUs, irqfd, ioeventfd, registers.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * FsBackend over a host directory, confined to its root.
+ *
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * The fallback machine: QEMU microvm with vhost-user devices.
+ *
+ * @packageDocumentation
+ */
+export {};

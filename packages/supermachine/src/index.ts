@@ -1,0 +1,6 @@
+/**
+ * Run any OCI image as a hardware-isolated microVM.
+ *
+ * @packageDocumentation
+ */
+export {};

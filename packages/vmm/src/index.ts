@@ -1,0 +1,6 @@
+/**
+ * One virtual machine: memory map, Linux boot protocol, device bus, vCPU threads.
+ *
+ * @packageDocumentation
+ */
+export {};
