@@ -1,0 +1,37 @@
+import type { VmHandle, VmOptions, VmToken } from "./vm.js";
+import type { X86Host } from "./x86.js";
+
+/** Whether a hypervisor can be used here, and if not, what a person can do about it. */
+export type Availability =
+  | { readonly usable: true }
+  | { readonly usable: false; readonly reason: string };
+
+/** Zeroed, page-aligned memory of the host that a VM can map; released by `close()`. */
+export interface HostMemory extends Disposable {
+  readonly address: bigint;
+  /** Bytes. */
+  readonly length: number;
+  /** A view of the whole; it dangles after `close()`. */
+  view(): ArrayBuffer;
+  close(): void;
+}
+
+/** A platform's hypervisor: the root object a driver package exports. Making one opens nothing. */
+export interface Hypervisor {
+  /** Short lower-case name, such as `kvm`. */
+  readonly name: string;
+  /** What only x86 hosts have. */
+  readonly x86?: X86Host;
+  /** Looks without side effects; never throws. */
+  isAvailable(): Availability;
+  /** @throws {@link HypervisorError} when the platform refuses. */
+  createVm(options?: VmOptions): VmHandle;
+  /**
+   * A second handle on a VM made by another thread of this process. Closing it leaves the VM alone.
+   *
+   * @throws {@link HypervisorError} when the token is of another hypervisor or process, or the VM is closed.
+   */
+  attachVm(token: VmToken): VmHandle;
+  /** Memory for guests that need nothing special. `size` in bytes, rounded up to pages. */
+  allocateMemory(size: number): HostMemory;
+}
