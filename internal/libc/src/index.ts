@@ -15,3 +15,4 @@ export {
   viewAt,
 } from "./memory.js";
 export { cLibrary, lazyFunction, type Pointer } from "./native.js";
+export { UnixListener, UnixSocket } from "./unix-socket.js";
