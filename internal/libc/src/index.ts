@@ -15,4 +15,5 @@ export {
   viewAt,
 } from "./memory.js";
 export { cLibrary, lazyFunction, type Pointer } from "./native.js";
+export { ResourceStack } from "./resource-stack.js";
 export { UnixListener, UnixSocket } from "./unix-socket.js";

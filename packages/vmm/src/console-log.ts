@@ -1,0 +1,38 @@
+const PANIC = "Kernel panic - not syncing";
+
+/** The last lines of a console, for error messages: bounded however much a guest prints. */
+export class ConsoleLog {
+  readonly #lines: string[] = [];
+  readonly #maxLines: number;
+  readonly #maxLineLength: number;
+  #partial = "";
+  #panic: string | undefined;
+
+  constructor(maxLines = 100, maxLineLength = 1000) {
+    this.#maxLines = maxLines;
+    this.#maxLineLength = maxLineLength;
+  }
+
+  append(bytes: Uint8Array): void {
+    const text = this.#partial + Buffer.from(bytes).toString("latin1");
+    const lines = text.split("\n");
+    this.#partial = (lines.pop() ?? "").slice(-this.#maxLineLength);
+    for (const line of lines) this.#add(line.replace(/\r$/, "").slice(0, this.#maxLineLength));
+  }
+
+  /** Oldest first, the unfinished last line included. */
+  lines(): string[] {
+    return this.#partial === "" ? [...this.#lines] : [...this.#lines, this.#partial];
+  }
+
+  /** The line in which the guest's kernel said that it panicked. */
+  get panic(): string | undefined {
+    return this.#panic;
+  }
+
+  #add(line: string): void {
+    if (this.#panic === undefined && line.includes(PANIC)) this.#panic = line;
+    this.#lines.push(line);
+    if (this.#lines.length > this.#maxLines) this.#lines.shift();
+  }
+}

@@ -1,0 +1,83 @@
+import type { VmHandle } from "@supermachine/hypervisor";
+import {
+  type GuestMemory,
+  MMIO_QUEUE_NOTIFY_OFFSET,
+  MmioDevice,
+  MmioRegisters,
+  type VirtioDevice,
+} from "@supermachine/virtio";
+import { EventFd, ResourceStack } from "@supermachine-internal/libc";
+import { VmmError } from "./errors.js";
+import {
+  FIRST_DEVICE_GSI,
+  MAX_DEVICES,
+  VIRTIO_MMIO_SIZE,
+  VIRTIO_MMIO_START,
+} from "./memory-map.js";
+
+/**
+ * The virtio-mmio devices of a machine: one register window and one interrupt each. Doorbells reach
+ * this thread's event loop through ioeventfds and interrupts leave through irqfds, so that no vCPU
+ * waits for a device.
+ */
+export class DeviceBus implements Disposable {
+  /** The shared register files, in address order, for the vCPU threads. */
+  readonly registers: readonly SharedArrayBuffer[];
+  readonly #resources = new ResourceStack();
+  readonly #devices: readonly MmioDevice[];
+
+  constructor(vm: VmHandle, memory: GuestMemory, devices: readonly VirtioDevice[]) {
+    if (devices.length > MAX_DEVICES) {
+      throw new VmmError(
+        "ERR_VMM_OPTION",
+        `${devices.length} devices are more than the ${MAX_DEVICES} a machine can have`,
+      );
+    }
+    try {
+      this.#devices = devices.map((device, index) => this.#attach(vm, memory, device, index));
+    } catch (error) {
+      this.#resources.dispose();
+      throw error;
+    }
+    this.registers = this.#devices.map((device) => device.registers.shared);
+  }
+
+  #attach(vm: VmHandle, memory: GuestMemory, device: VirtioDevice, index: number): MmioDevice {
+    const resources = this.#resources;
+    const interrupt = resources.use(new EventFd());
+    resources.use(vm.bindInterrupt(FIRST_DEVICE_GSI + index, interrupt.fd));
+    const registers = MmioRegisters.create(device);
+    const mmio = new MmioDevice(device, memory, registers, () => interrupt.signal());
+    const doorbellAddress = windowOf(index) + MMIO_QUEUE_NOTIFY_OFFSET;
+    device.queueSizes.forEach((_, queue) => {
+      const doorbell = resources.use(new EventFd());
+      resources.use(vm.bindDoorbell(doorbellAddress, doorbell.fd, { value: queue }));
+      resources.use(doorbell.watch(() => mmio.notify(queue)));
+    });
+    resources.use(mmio);
+    return mmio;
+  }
+
+  /** Carries out a register write that a vCPU thread could not finish by itself. */
+  handle(device: number, action: number, value: number): void {
+    this.#devices[device]?.handle(action, value);
+  }
+
+  /** How Linux learns where the devices are (virtio_mmio.device, kernel-parameters.txt). */
+  kernelParameters(): string {
+    return this.#devices
+      .map((_, index) => {
+        const address = `0x${windowOf(index).toString(16)}`;
+        return `virtio_mmio.device=4K@${address}:${FIRST_DEVICE_GSI + index}`;
+      })
+      .join(" ");
+  }
+
+  [Symbol.dispose](): void {
+    this.#resources.dispose();
+  }
+}
+
+function windowOf(index: number): number {
+  return VIRTIO_MMIO_START + index * VIRTIO_MMIO_SIZE;
+}

@@ -1,0 +1,179 @@
+import { parentPort, workerData } from "node:worker_threads";
+import {
+  ExitReason,
+  type Hypervisor,
+  type VcpuExit,
+  type VcpuHandle,
+  type VcpuKickToken,
+  type VmToken,
+} from "@supermachine/hypervisor";
+import { MMIO_NONE, MmioRegisters } from "@supermachine/virtio";
+import { vcpuCpuid } from "./boot/cpuid.js";
+import type { LinuxEntry } from "./boot/linux.js";
+import { enterLongMode } from "./boot/long-mode.js";
+import { COM1_GSI, COM1_PORT, COM1_PORTS, SerialPort } from "./device/serial.js";
+import { VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START } from "./memory-map.js";
+import { VcpuControl } from "./vcpu-control.js";
+
+/** What the device thread gives a vCPU thread. */
+export interface VcpuThreadData {
+  readonly vm: VmToken;
+  readonly index: number;
+  readonly cpus: number;
+  /** The register files of the virtio-mmio devices, in address order. */
+  readonly registers: readonly SharedArrayBuffer[];
+  readonly serial: SharedArrayBuffer;
+  readonly control: SharedArrayBuffer;
+  /** Where the first vCPU starts; the others wait for the guest's start-up IPI. */
+  readonly entry?: LinuxEntry | undefined;
+}
+
+/** Why a vCPU thread ended. */
+export type VcpuEnd = "stopped" | "reset" | "triple-fault" | "hypervisor-error";
+
+/** What a vCPU thread tells the device thread. */
+export type VcpuMessage =
+  | { readonly type: "ready"; readonly kick: VcpuKickToken }
+  | { readonly type: "request" }
+  | { readonly type: "console"; readonly bytes: Uint8Array }
+  | { readonly type: "ended"; readonly end: VcpuEnd; readonly detail: string };
+
+const KEYBOARD_CONTROLLER_PORT = 0x64;
+const PULSE_RESET_LINE = 0xfe;
+const CONSOLE_CHUNK = 1024;
+const NEWLINE = 0x0a;
+
+/** Collects console bytes into lines, so that a message carries more than one of them. */
+class ConsoleBuffer {
+  readonly #bytes = new Uint8Array(CONSOLE_CHUNK);
+  #length = 0;
+
+  push(byte: number): void {
+    this.#bytes[this.#length++] = byte;
+    if (byte === NEWLINE || this.#length === CONSOLE_CHUNK) this.flush();
+  }
+
+  flush(): void {
+    if (this.#length === 0) return;
+    post({ type: "console", bytes: this.#bytes.slice(0, this.#length) });
+    this.#length = 0;
+  }
+}
+
+function post(message: VcpuMessage): void {
+  parentPort?.postMessage(message);
+}
+
+/** One vCPU: serves its exits from shared state and asks the device thread for the rest. */
+class VcpuThread {
+  readonly #data: VcpuThreadData;
+  readonly #vcpu: VcpuHandle;
+  readonly #control: VcpuControl;
+  readonly #registers: readonly MmioRegisters[];
+  readonly #console = new ConsoleBuffer();
+  readonly #serial: SerialPort;
+  readonly #wake = () => post({ type: "request" });
+
+  constructor(data: VcpuThreadData, vcpu: VcpuHandle, interrupt: () => void) {
+    this.#data = data;
+    this.#vcpu = vcpu;
+    this.#control = VcpuControl.attach(data.control);
+    this.#registers = data.registers.map((shared) => new MmioRegisters(shared));
+    this.#serial = new SerialPort(data.serial, {
+      transmit: (byte) => this.#console.push(byte),
+      interrupt,
+    });
+  }
+
+  run(): { end: VcpuEnd; detail: string } {
+    const result = this.#loop();
+    this.#console.flush();
+    return result;
+  }
+
+  #loop(): { end: VcpuEnd; detail: string } {
+    const vcpu = this.#vcpu;
+    while (!this.#control.stopping) {
+      switch (vcpu.run()) {
+        case ExitReason.IO:
+          if (this.#portAccess(vcpu.exit)) return { end: "reset", detail: "" };
+          break;
+        case ExitReason.MMIO:
+          this.#memoryAccess(vcpu.exit);
+          break;
+        case ExitReason.HLT:
+        case ExitReason.INTERRUPTED:
+        case ExitReason.INTERRUPT_WINDOW:
+          break;
+        case ExitReason.SHUTDOWN:
+          return { end: "triple-fault", detail: vcpu.exit.describe() };
+        case ExitReason.SYSTEM_EVENT:
+          return { end: "reset", detail: vcpu.exit.describe() };
+        default:
+          return { end: "hypervisor-error", detail: vcpu.exit.describe() };
+      }
+    }
+    return { end: "stopped", detail: "" };
+  }
+
+  /** Serves port I/O; true when the guest pulsed the reset line. Absent ports read as all ones. */
+  #portAccess(exit: VcpuExit): boolean {
+    const { port, isWrite, data, size, count } = exit;
+    if (port >= COM1_PORT && port < COM1_PORT + COM1_PORTS) {
+      for (let item = 0; item < count * size; item += size) {
+        if (isWrite) this.#serial.write(port - COM1_PORT, data.getUint8(item));
+        else data.setUint8(item, this.#serial.read(port - COM1_PORT));
+      }
+      return false;
+    }
+    if (isWrite) return port === KEYBOARD_CONTROLLER_PORT && data.getUint8(0) === PULSE_RESET_LINE;
+    // The keyboard controller's status must read as idle, or a guest waits for it before a reset.
+    const fill = port === KEYBOARD_CONTROLLER_PORT ? 0 : 0xff;
+    for (let at = 0; at < count * size; at++) data.setUint8(at, fill);
+    return false;
+  }
+
+  #memoryAccess(exit: VcpuExit): void {
+    const offset = exit.address - VIRTIO_MMIO_START;
+    const device = Math.floor(offset / VIRTIO_MMIO_SIZE);
+    const registers = this.#registers[device];
+    if (registers === undefined) {
+      if (!exit.isWrite) for (let at = 0; at < exit.length; at++) exit.data.setUint8(at, 0xff);
+      return;
+    }
+    const register = offset % VIRTIO_MMIO_SIZE;
+    if (!exit.isWrite) {
+      exit.value = registers.read(register, exit.length);
+      return;
+    }
+    const { value } = exit;
+    const action = registers.write(register, exit.length, value);
+    if (action !== MMIO_NONE) {
+      this.#control.request(this.#data.index, device, action, value, this.#wake);
+    }
+  }
+}
+
+/**
+ * The body of a vCPU worker thread: call it, with the driver, from the module given as `vcpuThread`
+ * to {@link Machine.start}. Returns when the vCPU has ended.
+ */
+export function runVcpuThread(hypervisor: Hypervisor): void {
+  const data = workerData as VcpuThreadData;
+  try {
+    using vm = hypervisor.attachVm(data.vm);
+    using vcpu = vm.createVcpu(data.index);
+    vcpu.x86?.setCpuid(vcpuCpuid(hypervisor.x86?.supportedCpuid() ?? [], data.index, data.cpus));
+    if (data.entry !== undefined) enterLongMode(vcpu, data.entry);
+    post({ type: "ready", kick: vcpu.kickToken });
+    const pulseInterrupt = () => {
+      vm.setInterruptLine(COM1_GSI, true);
+      vm.setInterruptLine(COM1_GSI, false);
+    };
+    const { end, detail } = new VcpuThread(data, vcpu, pulseInterrupt).run();
+    post({ type: "ended", end, detail });
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    post({ type: "ended", end: "hypervisor-error", detail });
+  }
+}
