@@ -3,4 +3,33 @@
  *
  * @packageDocumentation
  */
-export {};
+export type { DeviceContext, VirtioDevice } from "./device/device.js";
+export { VirtioError, type VirtioErrorCode, VirtqueueError } from "./error.js";
+export {
+  TRANSPORT_FEATURES,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_RING_F_EVENT_IDX,
+  VIRTIO_RING_F_INDIRECT_DESC,
+} from "./feature.js";
+export {
+  GuestMemory,
+  type GuestMemoryRegion,
+  type GuestMemoryView,
+} from "./memory/guest-memory.js";
+export { DescriptorChain } from "./queue/descriptor-chain.js";
+export { gather, scatter, sliceBuffers, totalLength } from "./queue/scatter.js";
+export { Virtqueue, type VirtqueueOptions } from "./queue/virtqueue.js";
+export {
+  MmioDevice,
+  type MmioDeviceOptions,
+  type MmioState,
+  type QueueState,
+} from "./transport/mmio.js";
+export {
+  MMIO_CONFIG_SIZE,
+  MMIO_WINDOW_SIZE,
+  MmioAction,
+  type MmioDeviceIdentity,
+  type MmioQueueRegisters,
+  MmioRegisters,
+} from "./transport/mmio-registers.js";

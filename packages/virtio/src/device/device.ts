@@ -1,0 +1,42 @@
+import type { GuestMemory } from "../memory/guest-memory.js";
+import type { Virtqueue } from "../queue/virtqueue.js";
+
+/** What a transport gives a device when the driver is ready (DRIVER_OK). */
+export interface DeviceContext {
+  readonly memory: GuestMemory;
+  /** One per entry of `queueSizes`; `undefined` where the driver left the queue disabled. */
+  readonly queues: readonly (Virtqueue | undefined)[];
+  /** The feature bits that device and driver agreed on, those of the transport included. */
+  readonly features: bigint;
+  /** Publishes `device.config` anew and tells the driver that it changed. */
+  raiseConfigChange(): void;
+  /** Stops the device until the driver resets it: sets DEVICE_NEEDS_RESET (virtio 1.2, section 2.1.2). */
+  fail(reason: Error): void;
+}
+
+/**
+ * A virtio device, independent of how the driver reaches it. A transport calls every method on one
+ * thread, in this order: `activate`, then any number of `notify` and `writeConfig`, then `reset`, and
+ * so on until `close`. What the guest does never makes a method throw; should one throw nevertheless,
+ * the transport fails the device.
+ */
+export interface VirtioDevice extends Disposable {
+  /** Virtio 1.2, section 5. */
+  readonly deviceId: number;
+  /** The device's own feature bits; the transport adds VERSION_1, INDIRECT_DESC and EVENT_IDX. */
+  readonly features: bigint;
+  /** The largest size of each queue, powers of two. */
+  readonly queueSizes: readonly number[];
+  /** The device configuration space; at most 256 bytes. */
+  readonly config: Uint8Array;
+  /** The driver wrote to the configuration space. Absent: such writes are ignored. */
+  writeConfig?(offset: number, bytes: Uint8Array): void;
+  /** The driver is ready; the transport rings every queue once after this. */
+  activate(context: DeviceContext): void;
+  /** The doorbell of a queue; may be spurious. */
+  notify(queueIndex: number): void;
+  /** Forgets the driver. The queues are closed already. Also called when not active. */
+  reset(): void;
+  /** Releases what the device owns. Idempotent. */
+  close(): void;
+}

@@ -1,0 +1,403 @@
+import { VirtqueueError } from "../error.js";
+import { VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC } from "../feature.js";
+import type { GuestMemory, GuestMemoryView } from "../memory/guest-memory.js";
+import { DescriptorChain } from "./descriptor-chain.js";
+import {
+  availableRingSize,
+  MAX_QUEUE_SIZE,
+  needsEvent,
+  usedRingSize,
+  VRING_AVAIL_ALIGN_SIZE,
+  VRING_AVAIL_F_NO_INTERRUPT,
+  VRING_DESC_ALIGN_SIZE,
+  VRING_DESC_F_INDIRECT,
+  VRING_DESC_F_NEXT,
+  VRING_DESC_F_WRITE,
+  VRING_USED_ALIGN_SIZE,
+  VRING_USED_F_NO_NOTIFY,
+  vringAvail,
+  vringDesc,
+  vringUsed,
+  vringUsedElem,
+} from "./ring-layout.js";
+
+/** Where the driver put a queue and how the device answers on it. */
+export interface VirtqueueOptions {
+  /** Number of descriptors, a power of two up to 32768. */
+  readonly size: number;
+  /** Guest-physical addresses of the three parts (virtio 1.2, section 2.7). */
+  readonly descriptorTable: number;
+  readonly availableRing: number;
+  readonly usedRing: number;
+  /** The negotiated feature bits. */
+  readonly features: bigint;
+  /** Tells the driver that there are used buffers; called only when it wants to hear of them. */
+  readonly interrupt: () => void;
+  /** Hears once why the ring cannot be used any more: the device needs a reset. */
+  readonly fail?: (reason: VirtqueueError) => void;
+  /** Next available-ring entry to take; default 0. Free-running, 0 to 65535. */
+  readonly lastAvailableIndex?: number;
+  /** Next used-ring entry to fill; the default is the index found in the ring. Free-running, 0 to 65535. */
+  readonly usedIndex?: number;
+}
+
+/** An indirect table is not bounded by the queue's size in practice; this is QEMU's bound. */
+const MAX_INDIRECT_DESCRIPTORS = 1024;
+
+/** Section 2.7.5: a chain describes at most 2^32 bytes; one less keeps lengths in a u32. */
+const MAX_CHAIN_BYTES = 0xffff_ffff;
+
+/**
+ * The device side of a split virtqueue (virtio 1.2, section 2.7).
+ *
+ * A device drains it like this, and misses no request:
+ * ```ts
+ * do {
+ *   queue.disableNotifications();
+ *   for (let chain = queue.pop(); chain; chain = queue.pop()) queue.addUsed(chain, serve(chain));
+ *   queue.notifyUsed();
+ * } while (queue.enableNotifications());
+ * ```
+ * Nothing the driver puts into the ring throws. A broken ring calls `fail`, and from then on the queue
+ * is empty for ever.
+ *
+ * Ordering: the driver runs on other threads. Ring indexes are read and published with `Atomics`, so
+ * what was written before an index is seen by whoever reads that index, and the store of
+ * `avail_event` comes before the load of the available index that decides whether to sleep.
+ */
+export class Virtqueue {
+  /** Number of descriptors. */
+  readonly size: number;
+  readonly #memory: GuestMemory;
+  readonly #indirect: boolean;
+  readonly #eventIndex: boolean;
+  readonly #interrupt: () => void;
+  readonly #fail: ((reason: VirtqueueError) => void) | undefined;
+
+  readonly #descriptors: DataView;
+  readonly #descriptorsAt: number;
+  /** The rings as u16 elements; every `#...At` below is an index into these. */
+  readonly #available: Uint16Array;
+  readonly #availableAt: number;
+  readonly #used: Uint16Array;
+  readonly #usedAt: number;
+  readonly #usedData: DataView;
+
+  readonly #pool: DescriptorChain[] = [];
+  #inFlight = 0;
+  #stopped = false;
+  #lastAvailableIndex: number;
+  /** The available index as last seen, so that a batch loads it once. */
+  #availableIndex: number;
+  #usedIndex: number;
+  /** The used index when the driver was last considered for an interrupt. */
+  #signalledIndex: number;
+  /** After a restore nobody knows what the driver was told last: the first batch interrupts. */
+  #everSignalled = false;
+
+  /** @throws VirtqueueError `ERR_VIRTIO_QUEUE_GEOMETRY` for a size, address or alignment the specification forbids. */
+  constructor(memory: GuestMemory, options: VirtqueueOptions) {
+    const { size } = options;
+    if (!Number.isInteger(size) || size < 1 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
+      throw new VirtqueueError(
+        "ERR_VIRTIO_QUEUE_GEOMETRY",
+        `queue size ${size}: must be a power of two up to ${MAX_QUEUE_SIZE}`,
+      );
+    }
+    const place = (part: string, address: number, length: number, alignment: number) => {
+      const view = memory.region(address, length);
+      if (view === undefined || address % alignment !== 0) {
+        throw new VirtqueueError(
+          "ERR_VIRTIO_QUEUE_GEOMETRY",
+          `${part} at 0x${address.toString(16)}: must be ${length} bytes of guest memory aligned to ${alignment}`,
+        );
+      }
+      return view;
+    };
+    const table = place(
+      "descriptor table",
+      options.descriptorTable,
+      vringDesc.size * size,
+      VRING_DESC_ALIGN_SIZE,
+    );
+    const available = place(
+      "available ring",
+      options.availableRing,
+      availableRingSize(size),
+      VRING_AVAIL_ALIGN_SIZE,
+    );
+    const used = place("used ring", options.usedRing, usedRingSize(size), VRING_USED_ALIGN_SIZE);
+
+    this.size = size;
+    this.#memory = memory;
+    this.#indirect = (options.features & VIRTIO_RING_F_INDIRECT_DESC) !== 0n;
+    this.#eventIndex = (options.features & VIRTIO_RING_F_EVENT_IDX) !== 0n;
+    this.#interrupt = options.interrupt;
+    this.#fail = options.fail;
+    this.#descriptors = table.data;
+    this.#descriptorsAt = options.descriptorTable - table.guestAddress;
+    this.#available = asU16(available);
+    this.#availableAt = (options.availableRing - available.guestAddress) >>> 1;
+    this.#used = asU16(used);
+    this.#usedAt = (options.usedRing - used.guestAddress) >>> 1;
+    this.#usedData = used.data;
+    this.#lastAvailableIndex = (options.lastAvailableIndex ?? 0) & 0xffff;
+    this.#availableIndex = this.#lastAvailableIndex;
+    this.#usedIndex = (options.usedIndex ?? Atomics.load(this.#used, this.#usedIndexAt)) & 0xffff;
+    this.#signalledIndex = this.#usedIndex;
+  }
+
+  /** Next available-ring entry to take, free-running 0 to 65535: what a snapshot or GET_VRING_BASE keeps. */
+  get lastAvailableIndex(): number {
+    return this.#lastAvailableIndex;
+  }
+
+  /** Next used-ring entry to fill, free-running 0 to 65535. */
+  get usedIndex(): number {
+    return this.#usedIndex;
+  }
+
+  /** Chains popped and not yet handed back. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Whether the queue was closed or found broken. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  /** Takes the next request; `undefined` when there is none, or the queue is stopped. */
+  pop(): DescriptorChain | undefined {
+    if (this.#stopped || !this.hasAvailable()) return undefined;
+    if (this.#inFlight >= this.size) {
+      return this.#broken(`more than ${this.size} chains in flight`);
+    }
+    const slot = this.#lastAvailableIndex & (this.size - 1);
+    const head = this.#available[this.#availableAt + (vringAvail.size >>> 1) + slot] ?? 0;
+    const chain = this.#pool.pop() ?? new DescriptorChain(this.#complete);
+    chain.head = head;
+    if (!this.#walk(chain, head)) {
+      chain.clear();
+      return undefined;
+    }
+    this.#lastAvailableIndex = (this.#lastAvailableIndex + 1) & 0xffff;
+    this.#inFlight += 1;
+    chain.inFlight = true;
+    return chain;
+  }
+
+  /** Whether `pop()` has something to take. */
+  hasAvailable(): boolean {
+    if (this.#availableIndex !== this.#lastAvailableIndex) return true;
+    if (this.#stopped) return false;
+    const index = Atomics.load(this.#available, this.#availableIndexAt);
+    const added = (index - this.#lastAvailableIndex) & 0xffff;
+    if (added > this.size) {
+      this.#broken(`available index jumped by ${added}`);
+      return false;
+    }
+    this.#availableIndex = index;
+    return added > 0;
+  }
+
+  /**
+   * Puts back the chain popped last, so that the next `pop()` takes it again: for a device that finds
+   * it cannot serve the request yet.
+   */
+  unpop(chain: DescriptorChain): void {
+    if (!this.#release(chain)) return;
+    this.#lastAvailableIndex = (this.#lastAvailableIndex - 1) & 0xffff;
+  }
+
+  /**
+   * Hands a chain back to the driver; `bytesWritten` counts from the start of its writable bytes.
+   * After the queue was closed or broke, does nothing.
+   *
+   * @throws VirtqueueError `ERR_VIRTIO_CHAIN_NOT_IN_FLIGHT` for a chain handed back before: a device's bug.
+   */
+  addUsed(chain: DescriptorChain, bytesWritten: number): void {
+    const { head } = chain;
+    if (!this.#release(chain)) return;
+    const slot = this.#usedIndex & (this.size - 1);
+    const at = this.#usedAt * 2 + vringUsed.size + slot * vringUsedElem.size;
+    this.#usedData.setUint32(at + vringUsedElem.offsets.id, head, true);
+    this.#usedData.setUint32(at + vringUsedElem.offsets.len, bytesWritten, true);
+    this.#usedIndex = (this.#usedIndex + 1) & 0xffff;
+    Atomics.store(this.#used, this.#usedIndexAt, this.#usedIndex);
+  }
+
+  /** Interrupts the driver when chains were handed back since the last call and it wants to know (section 2.7.7). */
+  notifyUsed(): void {
+    if (this.#stopped || this.#usedIndex === this.#signalledIndex) return;
+    const before = this.#signalledIndex;
+    this.#signalledIndex = this.#usedIndex;
+    if (this.#driverWantsInterrupt(before)) this.#interrupt();
+  }
+
+  /**
+   * Asks the driver for a doorbell at its next request. Answers `true` when requests arrived before
+   * the driver could know: pop again.
+   */
+  enableNotifications(): boolean {
+    if (this.#stopped) return false;
+    if (this.#eventIndex) {
+      Atomics.store(this.#used, this.#availEventAt, this.#lastAvailableIndex);
+    } else {
+      Atomics.store(this.#used, this.#usedFlagsAt, 0);
+    }
+    return this.hasAvailable();
+  }
+
+  /** Lets the driver skip doorbells; a hint, it may still ring. */
+  disableNotifications(): void {
+    // With event indexes a stale avail_event has the same effect, so there is nothing to write.
+    if (this.#stopped || this.#eventIndex) return;
+    Atomics.store(this.#used, this.#usedFlagsAt, VRING_USED_F_NO_NOTIFY);
+  }
+
+  /** Ends all access to the rings; chains in flight are forgotten when they are handed back. */
+  close(): void {
+    this.#stopped = true;
+    this.#availableIndex = this.#lastAvailableIndex;
+  }
+
+  readonly #complete = (chain: DescriptorChain, bytesWritten: number): void => {
+    this.addUsed(chain, bytesWritten);
+    this.notifyUsed();
+  };
+
+  get #availableIndexAt(): number {
+    return this.#availableAt + (vringAvail.offsets.idx >>> 1);
+  }
+
+  get #usedIndexAt(): number {
+    return this.#usedAt + (vringUsed.offsets.idx >>> 1);
+  }
+
+  get #usedFlagsAt(): number {
+    return this.#usedAt + (vringUsed.offsets.flags >>> 1);
+  }
+
+  get #availEventAt(): number {
+    return this.#usedAt + ((vringUsed.size + vringUsedElem.size * this.size) >>> 1);
+  }
+
+  get #usedEventAt(): number {
+    return this.#availableAt + (vringAvail.size >>> 1) + this.size;
+  }
+
+  #driverWantsInterrupt(signalledBefore: number): boolean {
+    if (!this.#eventIndex) {
+      const flags = Atomics.load(
+        this.#available,
+        this.#availableAt + (vringAvail.offsets.flags >>> 1),
+      );
+      return (flags & VRING_AVAIL_F_NO_INTERRUPT) === 0;
+    }
+    const usedEvent = Atomics.load(this.#available, this.#usedEventAt);
+    if (this.#everSignalled) return needsEvent(usedEvent, this.#usedIndex, signalledBefore);
+    this.#everSignalled = true;
+    return true;
+  }
+
+  /** Fills `chain` from the descriptors at `head`; `false` when they are invalid (and the queue broken). */
+  #walk(chain: DescriptorChain, head: number): boolean {
+    let table = this.#descriptors;
+    let tableAt = this.#descriptorsAt;
+    let count = this.size;
+    let limit = this.size;
+    let inIndirectTable = false;
+    let index = head;
+    for (let walked = 0; ; walked++) {
+      if (index >= count) return this.#invalid(`descriptor ${index} of a table of ${count}`);
+      if (walked >= limit)
+        return this.#invalid(`chain longer than ${limit} descriptors, or a loop`);
+      const at = tableAt + index * vringDesc.size;
+      // Each field is read once: the driver may rewrite descriptors meanwhile.
+      const address =
+        table.getUint32(at + vringDesc.offsets.addr, true) +
+        table.getUint32(at + vringDesc.offsets.addr + 4, true) * 2 ** 32;
+      const length = table.getUint32(at + vringDesc.offsets.len, true);
+      const flags = table.getUint16(at + vringDesc.offsets.flags, true);
+      const next = table.getUint16(at + vringDesc.offsets.next, true);
+
+      if (flags & VRING_DESC_F_INDIRECT) {
+        if (!this.#indirect) return this.#invalid("indirect descriptor, not negotiated");
+        if (inIndirectTable) return this.#invalid("indirect table inside an indirect table");
+        if (flags & VRING_DESC_F_NEXT) return this.#invalid("indirect descriptor with a next one");
+        const view = this.#memory.region(address, length);
+        if (view === undefined) {
+          return this.#invalid(`indirect table of ${length} bytes at 0x${address.toString(16)}`);
+        }
+        count = length / vringDesc.size;
+        if (!Number.isInteger(count) || count < 1 || count > MAX_QUEUE_SIZE) {
+          return this.#invalid(`indirect table of ${length} bytes`);
+        }
+        table = view.data;
+        tableAt = address - view.guestAddress;
+        limit = walked + 1 + Math.max(this.size, MAX_INDIRECT_DESCRIPTORS);
+        inIndirectTable = true;
+        index = 0;
+        continue;
+      }
+      if (!this.#append(chain, address, length, (flags & VRING_DESC_F_WRITE) !== 0)) return false;
+      if ((flags & VRING_DESC_F_NEXT) === 0) return true;
+      index = next;
+    }
+  }
+
+  #append(
+    chain: DescriptorChain,
+    address: number,
+    length: number,
+    deviceWritable: boolean,
+  ): boolean {
+    if (length === 0) return this.#invalid("empty buffer");
+    if (chain.readableLength + chain.writableLength + length > MAX_CHAIN_BYTES) {
+      return this.#invalid("chain of more than 2^32 bytes");
+    }
+    if (!deviceWritable && chain.writableLength > 0) {
+      return this.#invalid("device-readable buffer after a device-writable one");
+    }
+    if (!this.#memory.collect(address, length, deviceWritable ? chain.writable : chain.readable)) {
+      return this.#invalid(`buffer of ${length} bytes at 0x${address.toString(16)}`);
+    }
+    if (deviceWritable) chain.writableLength += length;
+    else chain.readableLength += length;
+    return true;
+  }
+
+  #release(chain: DescriptorChain): boolean {
+    if (!chain.inFlight) {
+      throw new VirtqueueError(
+        "ERR_VIRTIO_CHAIN_NOT_IN_FLIGHT",
+        `descriptor chain ${chain.head} was handed back before`,
+      );
+    }
+    chain.inFlight = false;
+    chain.clear();
+    this.#inFlight -= 1;
+    this.#pool.push(chain);
+    return !this.#stopped;
+  }
+
+  #invalid(detail: string): false {
+    this.#broken(detail);
+    return false;
+  }
+
+  #broken(detail: string): undefined {
+    const reason = new VirtqueueError(
+      "ERR_VIRTIO_QUEUE_CORRUPT",
+      `virtqueue at available index ${this.#lastAvailableIndex}: ${detail}; the driver must reset the device`,
+    );
+    this.close();
+    this.#fail?.(reason);
+    return undefined;
+  }
+}
+
+function asU16({ buffer, length }: GuestMemoryView): Uint16Array {
+  return new Uint16Array(buffer, 0, length >>> 1);
+}
