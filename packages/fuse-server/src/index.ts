@@ -1,6 +1,27 @@
 /**
- * FUSE server: the FsBackend interface, dispatcher, in-memory file system and stream transport.
+ * A FUSE server: the file system interface to implement ({@link FsBackend}), the dispatcher that
+ * speaks the protocol for it, an in-memory file system, and a transport over Unix sockets.
  *
  * @packageDocumentation
  */
-export {};
+export type { BackendFeatures, FsBackend, Result } from "./backend.js";
+export { FuseError, FuseServerError } from "./error.js";
+export {
+  Attr,
+  AttrReply,
+  EntryReply,
+  IoctlReply,
+  LockReply,
+  OpenReply,
+  StatfsReply,
+  StatxReply,
+  StatxTime,
+} from "./reply.js";
+export type {
+  DirectoryPlusSink,
+  DirectorySink,
+  LockRequest,
+  RequestContext,
+  SessionInfo,
+  SetattrRequest,
+} from "./request.js";
