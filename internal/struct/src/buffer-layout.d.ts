@@ -15,6 +15,5 @@ declare module "buffer-layout" {
   export function s8(property?: string): Layout<number>;
   export function s16(property?: string): Layout<number>;
   export function s32(property?: string): Layout<number>;
-  export function blob(length: number, property?: string): Layout<Buffer>;
   export function struct<T>(fields: readonly Layout[], property?: string): Structure<T>;
 }

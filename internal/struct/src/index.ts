@@ -20,6 +20,21 @@ class Integer64 extends BufferLayout.Layout<bigint> {
   }
 }
 
+/** Takes any Uint8Array, where buffer-layout's own blob insists on a Buffer. */
+class ByteArray extends BufferLayout.Layout<Uint8Array> {
+  override decode(bytes: Buffer, offset = 0): Uint8Array {
+    return Uint8Array.prototype.slice.call(bytes, offset, offset + this.span);
+  }
+
+  override encode(value: Uint8Array, bytes: Buffer, offset = 0): number {
+    if (value.length !== this.span) {
+      throw new RangeError(`${value.length} bytes given for a field of ${this.span}`);
+    }
+    bytes.set(value, offset);
+    return this.span;
+  }
+}
+
 const scalars = {
   u8: (property: string) => BufferLayout.u8(property),
   u16: (property: string) => BufferLayout.u16(property),
@@ -67,7 +82,7 @@ function asBuffer(bytes: Uint8Array): Buffer {
 
 function layoutOf(property: string, type: FieldType): BufferLayout.Layout {
   if (typeof type === "object") {
-    return BufferLayout.blob(type.bytes, property) as BufferLayout.Layout;
+    return new ByteArray(type.bytes, property) as BufferLayout.Layout;
   }
   return scalars[type](property) as BufferLayout.Layout;
 }

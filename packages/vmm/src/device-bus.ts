@@ -1,9 +1,10 @@
 import type { VmHandle } from "@supermachine/hypervisor";
 import {
   type GuestMemory,
-  MMIO_QUEUE_NOTIFY_OFFSET,
+  MmioAction,
   MmioDevice,
   MmioRegisters,
+  VIRTIO_MMIO_QUEUE_NOTIFY,
   type VirtioDevice,
 } from "@supermachine/virtio";
 import { EventFd, ResourceStack } from "@supermachine-internal/libc";
@@ -14,6 +15,7 @@ import {
   VIRTIO_MMIO_SIZE,
   VIRTIO_MMIO_START,
 } from "./memory-map.js";
+import type { RegisterWrite } from "./vcpu-control.js";
 
 /**
  * The virtio-mmio devices of a machine: one register window and one interrupt each. Doorbells reach
@@ -22,11 +24,17 @@ import {
  */
 export class DeviceBus implements Disposable {
   /** The shared register files, in address order, for the vCPU threads. */
-  readonly registers: readonly SharedArrayBuffer[];
+  readonly registers: SharedArrayBuffer[] = [];
   readonly #resources = new ResourceStack();
   readonly #devices: readonly MmioDevice[];
 
-  constructor(vm: VmHandle, memory: GuestMemory, devices: readonly VirtioDevice[]) {
+  /** `onFailure` hears why a device stopped: a hostile or broken driver in the guest. */
+  constructor(
+    vm: VmHandle,
+    memory: GuestMemory,
+    devices: readonly VirtioDevice[],
+    onFailure: (reason: Error) => void,
+  ) {
     if (devices.length > MAX_DEVICES) {
       throw new VmmError(
         "ERR_VMM_OPTION",
@@ -34,33 +42,44 @@ export class DeviceBus implements Disposable {
       );
     }
     try {
-      this.#devices = devices.map((device, index) => this.#attach(vm, memory, device, index));
+      this.#devices = devices.map((device, index) =>
+        this.#attach(vm, memory, device, index, onFailure),
+      );
     } catch (error) {
       this.#resources.dispose();
       throw error;
     }
-    this.registers = this.#devices.map((device) => device.registers.shared);
   }
 
-  #attach(vm: VmHandle, memory: GuestMemory, device: VirtioDevice, index: number): MmioDevice {
+  #attach(
+    vm: VmHandle,
+    memory: GuestMemory,
+    device: VirtioDevice,
+    index: number,
+    onFailure: (reason: Error) => void,
+  ): MmioDevice {
     const resources = this.#resources;
     const interrupt = resources.use(new EventFd());
     resources.use(vm.bindInterrupt(FIRST_DEVICE_GSI + index, interrupt.fd));
-    const registers = MmioRegisters.create(device);
-    const mmio = new MmioDevice(device, memory, registers, () => interrupt.signal());
-    const doorbellAddress = windowOf(index) + MMIO_QUEUE_NOTIFY_OFFSET;
+    const shared = new SharedArrayBuffer(MmioRegisters.byteLength(device.queueSizes.length));
+    this.registers.push(shared);
+    const registers = MmioRegisters.create(device, shared);
+    const mmio = new MmioDevice(device, memory, registers, () => interrupt.signal(), {
+      onFailure,
+    });
+    const doorbellAddress = windowOf(index) + VIRTIO_MMIO_QUEUE_NOTIFY;
     device.queueSizes.forEach((_, queue) => {
       const doorbell = resources.use(new EventFd());
       resources.use(vm.bindDoorbell(doorbellAddress, doorbell.fd, { value: queue }));
-      resources.use(doorbell.watch(() => mmio.notify(queue)));
+      resources.use(doorbell.watch(() => mmio.handle(MmioAction.notify, queue)));
     });
     resources.use(mmio);
     return mmio;
   }
 
   /** Carries out a register write that a vCPU thread could not finish by itself. */
-  handle(device: number, action: number, value: number): void {
-    this.#devices[device]?.handle(action, value);
+  handle({ device, action, value, offset, size }: RegisterWrite): void {
+    this.#devices[device]?.handle(action, value, offset, size);
   }
 
   /** How Linux learns where the devices are (virtio_mmio.device, kernel-parameters.txt). */

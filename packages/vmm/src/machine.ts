@@ -41,6 +41,8 @@ export interface MachineOptions {
   readonly devices?: readonly VirtioDevice[];
   /** Receives what the guest prints on its serial console, as it comes. */
   readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
+  /** Hears why a device stopped serving the guest: its driver broke the virtio protocol. */
+  readonly onDeviceFailure?: ((reason: Error) => void) | undefined;
 }
 
 /**
@@ -91,7 +93,11 @@ export class Machine implements AsyncDisposable {
         this.#vm.mapMemory({ slot, guestAddress, hostAddress, size });
       });
       this.#vm.createInterruptController();
-      this.#bus = resources.use(new DeviceBus(this.#vm, memory, options.devices ?? []));
+      this.#bus = resources.use(
+        new DeviceBus(this.#vm, memory, options.devices ?? [], (reason) =>
+          options.onDeviceFailure?.(reason),
+        ),
+      );
 
       const commandLine = `${options.commandLine} ${this.#bus.kernelParameters()}`.trim();
       const entry = boot(memory, ram, { ...options, commandLine }, cpus);
@@ -148,9 +154,7 @@ export class Machine implements AsyncDisposable {
         this.#kicks[index] = message.kick;
         return;
       case "request":
-        this.#control.serve(index, (device, action, value) =>
-          this.#bus.handle(device, action, value),
-        );
+        this.#control.serve(index, (write) => this.#bus.handle(write));
         return;
       case "console":
         this.console.append(message.bytes);

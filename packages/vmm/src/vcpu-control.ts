@@ -1,3 +1,5 @@
+import type { MmioAction } from "@supermachine/virtio";
+
 /**
  * The shared memory between the device thread and the vCPU threads: a stop flag, and one mailbox a
  * vCPU for the rare register writes that a device must act on before the guest goes on.
@@ -5,15 +7,28 @@
 
 const STOP = 0;
 const MAILBOXES = 1;
-const MAILBOX_WORDS = 4;
+const MAILBOX_WORDS = 6;
 /** Words of a mailbox. */
 const STATE = 0;
 const DEVICE = 1;
 const ACTION = 2;
 const VALUE = 3;
+const OFFSET = 4;
+const SIZE = 5;
 
 const IDLE = 0;
 const REQUESTED = 1;
+
+/** A register write of the guest that the device thread must act on. */
+export interface RegisterWrite {
+  /** Position of the device on the bus. */
+  readonly device: number;
+  readonly action: MmioAction;
+  /** Offset in the register window, size and value of the write. */
+  readonly offset: number;
+  readonly size: number;
+  readonly value: number;
+}
 
 export class VcpuControl {
   readonly shared: SharedArrayBuffer;
@@ -44,11 +59,13 @@ export class VcpuControl {
   }
 
   /** On a vCPU thread: hands an action to the device thread and waits until it is done. */
-  request(cpu: number, device: number, action: number, value: number, wake: () => void): void {
+  request(cpu: number, write: RegisterWrite, wake: () => void): void {
     const at = MAILBOXES + cpu * MAILBOX_WORDS;
-    this.#words[at + DEVICE] = device;
-    this.#words[at + ACTION] = action;
-    this.#words[at + VALUE] = value | 0;
+    this.#words[at + DEVICE] = write.device;
+    this.#words[at + ACTION] = write.action;
+    this.#words[at + VALUE] = write.value | 0;
+    this.#words[at + OFFSET] = write.offset;
+    this.#words[at + SIZE] = write.size;
     Atomics.store(this.#words, at + STATE, REQUESTED);
     wake();
     while (!this.stopping && Atomics.load(this.#words, at + STATE) === REQUESTED) {
@@ -57,12 +74,17 @@ export class VcpuControl {
   }
 
   /** On the device thread: carries out the action that vCPU `cpu` waits for, if any. */
-  serve(cpu: number, act: (device: number, action: number, value: number) => void): void {
+  serve(cpu: number, act: (write: RegisterWrite) => void): void {
     const at = MAILBOXES + cpu * MAILBOX_WORDS;
     if (Atomics.load(this.#words, at + STATE) !== REQUESTED) return;
     try {
-      const value = (this.#words[at + VALUE] ?? 0) >>> 0;
-      act(this.#words[at + DEVICE] ?? 0, this.#words[at + ACTION] ?? 0, value);
+      act({
+        device: this.#words[at + DEVICE] ?? 0,
+        action: (this.#words[at + ACTION] ?? 0) as MmioAction,
+        value: (this.#words[at + VALUE] ?? 0) >>> 0,
+        offset: this.#words[at + OFFSET] ?? 0,
+        size: this.#words[at + SIZE] ?? 0,
+      });
     } finally {
       this.#release(at);
     }

@@ -7,7 +7,7 @@ import {
   type VcpuKickToken,
   type VmToken,
 } from "@supermachine/hypervisor";
-import { MMIO_NONE, MmioRegisters } from "@supermachine/virtio";
+import { MmioAction, MmioRegisters } from "@supermachine/virtio";
 import { vcpuCpuid } from "./boot/cpuid.js";
 import type { LinuxEntry } from "./boot/linux.js";
 import { enterLongMode } from "./boot/long-mode.js";
@@ -146,11 +146,11 @@ class VcpuThread {
       exit.value = registers.read(register, exit.length);
       return;
     }
-    const { value } = exit;
-    const action = registers.write(register, exit.length, value);
-    if (action !== MMIO_NONE) {
-      this.#control.request(this.#data.index, device, action, value, this.#wake);
-    }
+    const { value, length: size } = exit;
+    const action = registers.write(register, size, value);
+    if (action === MmioAction.none) return;
+    const write = { device, action, offset: register, size, value };
+    this.#control.request(this.#data.index, write, this.#wake);
   }
 }
 

@@ -70,5 +70,3 @@ export const E820_RAM = 1;
 export const BOOT_PARAMS_SIZE = 4096;
 export const E820_ENTRIES_OFFSET = 0x1e8;
 export const E820_TABLE_OFFSET = 0x2d0;
-/** The last field of `boot_params.hdr` that is copied from the kernel file ends here. */
-export const EXT_RAMDISK_IMAGE_OFFSET = 0x0c0;

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { ConsoleLog } from "./console-log.js";
+
+const bytes = (text: string) => Buffer.from(text, "latin1");
+
+test("lines split over several chunks are joined", () => {
+  const log = new ConsoleLog();
+  for (const part of ["first\r\nsec", "ond", "\nthird"]) log.append(bytes(part));
+  expect(log.lines()).toEqual(["first", "second", "third"]);
+});
+
+test("a flood keeps only the last lines, each of bounded length", () => {
+  const log = new ConsoleLog(3, 10);
+  for (let i = 0; i < 1000; i++) log.append(bytes(`${i} ${"x".repeat(100)}\n`));
+  log.append(bytes("y".repeat(1_000_000)));
+  const lines = log.lines();
+  expect(lines).toHaveLength(4);
+  for (const line of lines) expect(line.length).toBeLessThanOrEqual(10);
+});
+
+test("a kernel panic is remembered after its line has scrolled away", () => {
+  const log = new ConsoleLog(2);
+  log.append(bytes("[ 0.1] Kernel panic - not syncing: VFS\na\nb\nc\n"));
+  expect(log.panic).toContain("VFS");
+  expect(log.lines()).toEqual(["b", "c"]);
+});
