@@ -32,4 +32,12 @@ export {
   type MmioDeviceIdentity,
   type MmioQueueRegisters,
   MmioRegisters,
+  VIRTIO_MMIO_QUEUE_NOTIFY,
 } from "./transport/mmio-registers.js";
+export { VhostUserError } from "./transport/vhost-user/error.js";
+export {
+  serveVhostUser,
+  type VhostUserLogger,
+  type VhostUserServer,
+  type VhostUserServerOptions,
+} from "./transport/vhost-user/server.js";

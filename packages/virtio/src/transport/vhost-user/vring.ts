@@ -1,0 +1,106 @@
+import { closeSync, readlinkSync } from "node:fs";
+import { EventFd, type Watch } from "@supermachine-internal/libc";
+import type { Virtqueue } from "../../queue/virtqueue.js";
+import { VhostUserError } from "./error.js";
+
+/** Addresses of a ring's three parts in the front-end's own address space. */
+export interface VringAddresses {
+  readonly descriptorTable: bigint;
+  readonly availableRing: bigint;
+  readonly usedRing: bigint;
+}
+
+/** Takes ownership of `fd`. Throws {@link VhostUserError} unless it is an eventfd. */
+function adoptEventFd(fd: number | undefined): EventFd | undefined {
+  if (fd === undefined) return undefined;
+  // Reading or writing anything else could block this thread.
+  if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") {
+    closeSync(fd);
+    throw new VhostUserError("ERR_VIRTIO_VHOST_USER_STATE", "a vring descriptor is not an eventfd");
+  }
+  return new EventFd(fd);
+}
+
+/**
+ * What a front-end has said about one ring, and its three eventfds. The ring is started by a kick
+ * descriptor and stopped by GET_VRING_BASE; started, it can still be disabled.
+ */
+export class Vring implements Disposable {
+  readonly index: number;
+  size = 0;
+  addresses: VringAddresses | undefined;
+  /** The next available-ring entry to take when the ring starts. */
+  base = 0;
+  enabled = false;
+  /** The running queue; `undefined` while the device is not active on this ring. */
+  queue: Virtqueue | undefined;
+  #kick: EventFd | undefined;
+  #watch: Watch | undefined;
+  #call: EventFd | undefined;
+  #error: EventFd | undefined;
+
+  constructor(index: number) {
+    this.index = index;
+  }
+
+  /** All that is needed to run the ring has arrived. */
+  get configured(): boolean {
+    return this.#kick !== undefined && this.size > 0 && this.addresses !== undefined;
+  }
+
+  /** Starts the ring: `onDoorbell` hears of new requests. Takes ownership of `fd`. */
+  start(fd: number, onDoorbell: () => void): void {
+    const kick = adoptEventFd(fd);
+    this.mute();
+    this.#kick = kick;
+    this.#watch = kick?.watch(onDoorbell);
+  }
+
+  /** Stops the ring and keeps where it was. */
+  stop(): void {
+    this.mute();
+    this.detach();
+  }
+
+  /** Ends the doorbells; the device may still hand back what it has taken. */
+  mute(): void {
+    this.#watch?.close();
+    this.#watch = undefined;
+    this.#kick?.close();
+    this.#kick = undefined;
+  }
+
+  /** Ends the device's use of the ring, which stays as configured. */
+  detach(): void {
+    if (this.queue === undefined) return;
+    this.base = this.queue.lastAvailableIndex;
+    this.queue.close();
+    this.queue = undefined;
+  }
+
+  /** Replaces the interrupt; without one, the driver polls. Takes ownership of `fd`. */
+  setCall(fd: number | undefined): void {
+    const call = adoptEventFd(fd);
+    this.#call?.close();
+    this.#call = call;
+  }
+
+  /** Replaces what is signalled when the ring breaks. Takes ownership of `fd`. */
+  setError(fd: number | undefined): void {
+    const error = adoptEventFd(fd);
+    this.#error?.close();
+    this.#error = error;
+  }
+
+  readonly interrupt = (): void => this.#call?.signal();
+
+  signalError(): void {
+    this.#error?.signal();
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+    this.setCall(undefined);
+    this.setError(undefined);
+  }
+}
