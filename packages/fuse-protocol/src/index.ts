@@ -99,6 +99,8 @@ export {
   FUSE_AUTO_INVAL_DATA,
   FUSE_BIG_WRITES,
   FUSE_CACHE_SYMLINKS,
+  FUSE_COMPAT_22_INIT_OUT_SIZE,
+  FUSE_COMPAT_INIT_OUT_SIZE,
   FUSE_CREATE_SUPP_GROUP,
   FUSE_DIRECT_IO_ALLOW_MMAP,
   FUSE_DO_READDIRPLUS,
@@ -470,3 +472,5 @@ export {
   XATTR_SIZE_MAX,
 } from "./linux.js";
 export { decodeName, encodeName, nameLength, writeName } from "./name.js";
+export { type Operation, operations } from "./operation.js";
+export { printReply, printRequest } from "./print.js";

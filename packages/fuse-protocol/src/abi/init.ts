@@ -55,6 +55,8 @@ export const fuse_init_in = defineStruct("fuse_init_in", 64, {
   unused: { bytes: 44 },
 });
 
+export const FUSE_COMPAT_INIT_OUT_SIZE = 8;
+export const FUSE_COMPAT_22_INIT_OUT_SIZE = 24;
 export const fuse_init_out = defineStruct("fuse_init_out", 64, {
   major: "u32",
   minor: "u32",
