@@ -26,9 +26,10 @@ export interface VcpuHandle extends Disposable {
   run(): ExitReason;
   /**
    * Completes the I/O of the last exit without running further guest instructions. Registers are
-   * consistent only after that: call it before saving them when the last exit was IO or MMIO.
+   * consistent only after that: call it before saving them when the last exit was IO or MMIO. Returns
+   * INTERRUPTED when done; another IO or MMIO exit is the rest of the same instruction: serve it, call again.
    */
-  completeExit(): void;
+  completeExit(): ExitReason;
   /** Releases the vCPU. Idempotent. The thread that runs it calls this, never during `run()`. */
   close(): void;
 }

@@ -1,0 +1,195 @@
+import type { VcpuKickToken } from "@supermachine/hypervisor";
+import {
+  addressOf,
+  check,
+  cLibrary,
+  lastErrno,
+  lazyFunction,
+  type Pointer,
+  SystemCallError,
+  viewAt,
+} from "@supermachine-internal/libc";
+import { defineStruct } from "@supermachine-internal/struct";
+import { kvm_run } from "./abi.js";
+import { KvmError } from "./errors.js";
+
+// How a kick works. KVM_RUN ends with EINTR when a signal arrives while it runs; when the signal comes
+// too early, before the thread is in the kernel, kvm_run.immediate_exit makes the next KVM_RUN end at
+// once. The signal needs a handler that may run at any point of any thread, so it cannot be JavaScript:
+// it is libc's abs(), which touches nothing but its argument register.
+
+/** glibc's `struct sigaction` on x86-64 and arm64. */
+export const sigaction = defineStruct("sigaction", 152, {
+  sa_handler: "u64",
+  sa_mask: { bytes: 128 },
+  sa_flags: "u32",
+  _pad: "u32",
+  sa_restorer: "u64",
+});
+
+const SA_RESTART = 0x1000_0000;
+const ESRCH = 3;
+const SYS_gettid = process.arch === "arm64" ? 178 : 186;
+const SYS_tgkill = process.arch === "arm64" ? 131 : 234;
+
+const sigactionNative = lazyFunction<
+  (signal: number, action: Pointer, previous: Pointer) => number
+>("int sigaction(int signum, const void *act, void *oldact)");
+const syscallNative = lazyFunction<(number: number, a: number, b: number, c: number) => number>(
+  "long syscall(long number, long a, long b, long c)",
+);
+
+/**
+ * The kick signal unless the driver is told otherwise: a real-time signal in the middle of the range,
+ * away from those that glibc (32, 33) and debuggers use.
+ */
+export const DEFAULT_KICK_SIGNAL = 40;
+
+const installed = new Set<number>();
+
+/**
+ * Takes over `signal` for kicks. A signal belongs to the whole process: another handler is never
+ * replaced. SA_RESTART keeps other system calls of a kicked thread from failing; KVM_RUN ignores it.
+ */
+function installHandler(signal: number): void {
+  if (installed.has(signal)) return;
+  const handler = addressOf(cLibrary().symbol("abs"));
+  const previous = Buffer.alloc(sigaction.size);
+  check(sigactionNative(signal, null, previous), "sigaction", `signal ${signal}`);
+  const owner = sigaction.decode(previous).sa_handler;
+  if (owner !== 0n && owner !== handler) {
+    throw new KvmError(
+      "ERR_KVM_SIGNAL_IN_USE",
+      `signal ${signal} has a handler already: pass another kickSignal to new Kvm()`,
+    );
+  }
+  if (owner === 0n) {
+    const action = Buffer.alloc(sigaction.size);
+    sigaction.encode(
+      {
+        sa_handler: handler,
+        sa_mask: new Uint8Array(128),
+        sa_flags: SA_RESTART,
+        _pad: 0,
+        sa_restorer: 0n,
+      },
+      action,
+    );
+    check(sigactionNative(signal, action, null), "sigaction", `signal ${signal}`);
+  }
+  installed.add(signal);
+}
+
+/** Words of the memory that the vCPU's thread and its kickers share. */
+const CLOSED = 0;
+/** Kickers that may be touching the run page right now. */
+const KICKERS = 1;
+/** A kick that run() has not reported yet. */
+const PENDING = 2;
+
+interface KvmKickToken extends VcpuKickToken {
+  readonly hypervisor: "kvm";
+  readonly processId: number;
+  readonly threadId: number;
+  readonly signal: number;
+  readonly runPage: bigint;
+  readonly state: SharedArrayBuffer;
+}
+
+const IMMEDIATE_EXIT = kvm_run.offsets.immediate_exit;
+
+/** The vCPU's side of kicks. Made on the thread that runs the vCPU. */
+export class KickTarget {
+  readonly token: VcpuKickToken;
+  readonly #state: Int32Array;
+  readonly #page: Uint8Array;
+
+  constructor(page: ArrayBuffer, signal: number) {
+    installHandler(signal);
+    const state = new SharedArrayBuffer(3 * Int32Array.BYTES_PER_ELEMENT);
+    this.#state = new Int32Array(state);
+    this.#page = new Uint8Array(page);
+    const token: KvmKickToken = {
+      hypervisor: "kvm",
+      processId: process.pid,
+      threadId: syscallNative(SYS_gettid, 0, 0, 0),
+      signal,
+      runPage: addressOf(page),
+      state,
+    };
+    this.token = token;
+  }
+
+  /**
+   * Called when KVM_RUN was interrupted. `immediate_exit` goes before `PENDING`: a kick between the two
+   * only makes the next run end at once as well.
+   */
+  acknowledge(): void {
+    Atomics.store(this.#page, IMMEDIATE_EXIT, 0);
+    Atomics.store(this.#state, PENDING, 0);
+  }
+
+  /** Makes the next KVM_RUN return before its first instruction, until {@link disarm}. */
+  arm(): void {
+    Atomics.store(this.#page, IMMEDIATE_EXIT, 1);
+  }
+
+  /** Ends {@link arm}, but keeps a kick that came meanwhile for the next run. */
+  disarm(): void {
+    Atomics.store(this.#page, IMMEDIATE_EXIT, 0);
+    if (Atomics.load(this.#state, PENDING) !== 0) Atomics.store(this.#page, IMMEDIATE_EXIT, 1);
+  }
+
+  /** After this no kicker touches the run page. Waits for those under way: a few microseconds. */
+  close(): void {
+    Atomics.store(this.#state, CLOSED, 1);
+    for (;;) {
+      const kickers = Atomics.load(this.#state, KICKERS);
+      if (kickers === 0) return;
+      Atomics.wait(this.#state, KICKERS, kickers, 1);
+    }
+  }
+}
+
+interface Kicker {
+  readonly state: Int32Array;
+  readonly page: Uint8Array;
+}
+
+/** Views per vCPU, because making one costs a microsecond. Never touched once the vCPU is closed. */
+const kickers = new WeakMap<SharedArrayBuffer, Kicker>();
+
+/** Kicks the vCPU that `token` names: see {@link VmHandle.kick}. */
+export function kick(token: VcpuKickToken): void {
+  const target = token as Partial<KvmKickToken> & VcpuKickToken;
+  const { state: shared, runPage, threadId, signal } = target;
+  if (
+    target.hypervisor !== "kvm" ||
+    target.processId !== process.pid ||
+    !(shared instanceof SharedArrayBuffer) ||
+    runPage === undefined ||
+    threadId === undefined ||
+    signal === undefined
+  ) {
+    throw new KvmError("ERR_KVM_TOKEN", "the kick token is not of a KVM vCPU of this process");
+  }
+  let kicker = kickers.get(shared);
+  const state = kicker?.state ?? new Int32Array(shared);
+  // Enter first, then look: close() sets CLOSED first, then waits for those who have entered.
+  Atomics.add(state, KICKERS, 1);
+  try {
+    if (Atomics.load(state, CLOSED) !== 0) return;
+    if (kicker === undefined) {
+      kicker = { state, page: new Uint8Array(viewAt(runPage, kvm_run.size)) };
+      kickers.set(shared, kicker);
+    }
+    Atomics.store(state, PENDING, 1);
+    Atomics.store(kicker.page, IMMEDIATE_EXIT, 1);
+    const result = syscallNative(SYS_tgkill, process.pid, threadId, signal);
+    // ESRCH: the thread has ended without closing its vCPU; there is nobody to wake.
+    if (result === -1 && lastErrno() !== ESRCH) throw new SystemCallError("tgkill", lastErrno());
+  } finally {
+    Atomics.sub(state, KICKERS, 1);
+    Atomics.notify(state, KICKERS);
+  }
+}
