@@ -1,0 +1,475 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EventFd } from "@supermachine-internal/libc";
+import fc from "fast-check";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { VIRTIO_F_VERSION_1 } from "../../feature.js";
+import * as p from "./protocol.js";
+import { serveVhostUser, type VhostUserServer } from "./server.js";
+import { FrontEnd, SharedMemory, u64, until, vringState } from "./testing/front-end.js";
+import { ReverseDevice } from "./testing/reverse-device.js";
+
+let directory: string;
+let device: ReverseDevice;
+let server: VhostUserServer;
+let warnings: string[];
+let fdsBefore: string[];
+
+function openFds(): string[] {
+  return readdirSync("/proc/self/fd");
+}
+
+function guestMappings(): number {
+  return readFileSync("/proc/self/maps", "utf8").split("memfd:guest").length - 1;
+}
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), "vhost-user-"));
+  device = new ReverseDevice();
+  warnings = [];
+  const options = {
+    socketPath: join(directory, "device.sock"),
+    device,
+    logger: { warn: (message: string) => warnings.push(message) },
+  };
+  // The first server opens the event loop's own descriptors; only what comes after counts.
+  serveVhostUser(options).close();
+  fdsBefore = openFds();
+  server = serveVhostUser(options);
+});
+
+afterEach(async () => {
+  server.close();
+  rmSync(directory, { recursive: true });
+  await until(() => guestMappings() === 0, "all guest memory to be unmapped");
+  expect(openFds()).toEqual(fdsBefore);
+});
+
+/** A front-end that has got as far as one running ring, or both. */
+class Driver implements Disposable {
+  readonly frontEnd: FrontEnd;
+  readonly memory = new SharedMemory();
+  readonly kicks = [new EventFd(), new EventFd()];
+  readonly calls = [new EventFd(), new EventFd()];
+  readonly errors = [new EventFd(), new EventFd()];
+
+  constructor() {
+    this.frontEnd = new FrontEnd(server.socketPath);
+  }
+
+  async start(rings: readonly number[] = [0], features = VIRTIO_F_VERSION_1): Promise<void> {
+    const { frontEnd, memory } = this;
+    frontEnd.send(p.VHOST_USER_SET_OWNER);
+    frontEnd.send(
+      p.VHOST_USER_SET_PROTOCOL_FEATURES,
+      await frontEnd.ask(p.VHOST_USER_GET_PROTOCOL_FEATURES),
+    );
+    const accepted = features | (1n << BigInt(p.VHOST_USER_F_PROTOCOL_FEATURES));
+    frontEnd.send(p.VHOST_USER_SET_FEATURES, u64(accepted));
+    const table = memory.table(memory.describe());
+    expect(await frontEnd.acknowledged(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd])).toBe(0n);
+    for (const index of rings) this.startRing(index);
+    for (const index of rings) frontEnd.send(p.VHOST_USER_SET_VRING_ENABLE, vringState(index, 1));
+  }
+
+  startRing(index: number, base = 0): void {
+    const fd = (events: readonly EventFd[]) => events.slice(index, index + 1).map((e) => e.fd);
+    this.frontEnd.send(p.VHOST_USER_SET_VRING_NUM, vringState(index, SharedMemory.ringSize));
+    this.frontEnd.send(p.VHOST_USER_SET_VRING_BASE, vringState(index, base));
+    this.frontEnd.send(p.VHOST_USER_SET_VRING_ADDR, this.memory.ringAddress(index));
+    this.frontEnd.send(p.VHOST_USER_SET_VRING_CALL, u64(index), fd(this.calls));
+    this.frontEnd.send(p.VHOST_USER_SET_VRING_ERR, u64(index), fd(this.errors));
+    this.frontEnd.send(p.VHOST_USER_SET_VRING_KICK, u64(index), fd(this.kicks));
+  }
+
+  async reverse(text: string, index = 0): Promise<string> {
+    const before = this.memory.usedIndex(index);
+    this.memory.offer(index, Buffer.from(text), text.length);
+    this.kicks[index]?.signal();
+    await until(() => this.memory.usedIndex(index) !== before, "the request to be answered");
+    return this.memory.answer(index, text.length).toString();
+  }
+
+  async stopRing(index: number): Promise<number> {
+    const reply = await this.frontEnd.ask(p.VHOST_USER_GET_VRING_BASE, vringState(index, 0));
+    return p.vringState.decode(reply).num;
+  }
+
+  [Symbol.dispose](): void {
+    this.frontEnd[Symbol.dispose]();
+    this.memory[Symbol.dispose]();
+    for (const event of [...this.kicks, ...this.calls, ...this.errors]) event.close();
+  }
+}
+
+test("structs that the kernel's vhost shares are laid out as in <linux/vhost_types.h>", () => {
+  const { index, num } = p.vringState.offsets;
+  const region = p.memoryRegion.offsets;
+  const expected = [
+    ["sizeof(struct vhost_vring_state)", p.vringState.size],
+    ["offsetof(struct vhost_vring_state, index)", index],
+    ["offsetof(struct vhost_vring_state, num)", num],
+    ["sizeof(struct vhost_vring_addr)", p.vringAddress.size],
+    ...Object.entries(p.vringAddress.offsets).map(
+      ([field, offset]) => [`offsetof(struct vhost_vring_addr, ${field})`, offset] as const,
+    ),
+    ["sizeof(struct vhost_memory)", p.memoryTableHeader.size],
+    ["offsetof(struct vhost_memory, nregions)", p.memoryTableHeader.offsets.nregions],
+    ["offsetof(struct vhost_memory, regions)", p.memoryTableHeader.size],
+    ["sizeof(struct vhost_memory_region)", p.memoryRegion.size],
+    ["offsetof(struct vhost_memory_region, guest_phys_addr)", region.guest_phys_addr],
+    ["offsetof(struct vhost_memory_region, memory_size)", region.memory_size],
+    ["offsetof(struct vhost_memory_region, userspace_addr)", region.userspace_addr],
+    ["offsetof(struct vhost_memory_region, flags_padding)", region.mmap_offset],
+  ] as const;
+  const prints = expected.map(([expression]) => `printf("%zu\\n", ${expression});`).join("\n");
+  const source = `#include <stddef.h>\n#include <stdio.h>\n#include <linux/vhost_types.h>\nint main(void) { ${prints} return 0; }\n`;
+  writeFileSync(join(directory, "probe.c"), source);
+  execFileSync("cc", ["-o", join(directory, "probe"), join(directory, "probe.c")]);
+  const sizes = execFileSync(join(directory, "probe"), { encoding: "utf8" }).trim().split("\n");
+  expect(sizes.map(Number)).toEqual(expected.map(([, value]) => value));
+});
+
+test("a request in shared memory is answered, and the driver is interrupted", async () => {
+  using driver = new Driver();
+  await driver.start();
+  expect(await driver.reverse("hello")).toBe("olleh");
+  expect(driver.calls[0]?.drain()).toBe(true);
+  expect(await driver.reverse("again")).toBe("niaga");
+  expect(device.activations).toBe(1);
+});
+
+test("features, queues and configuration are those of the device", async () => {
+  using frontEnd = new FrontEnd(server.socketPath);
+  const features = (await frontEnd.ask(p.VHOST_USER_GET_FEATURES)).readBigUInt64LE();
+  expect(features & (device.features | VIRTIO_F_VERSION_1)).toBe(
+    device.features | VIRTIO_F_VERSION_1,
+  );
+  expect((await frontEnd.ask(p.VHOST_USER_GET_QUEUE_NUM)).readBigUInt64LE()).toBe(2n);
+  const request = Buffer.alloc(p.configHeader.size + 6);
+  p.configHeader.encode({ offset: 1, size: 6, flags: 0 }, request);
+  const reply = await frontEnd.ask(p.VHOST_USER_GET_CONFIG, request);
+  expect([...reply.subarray(p.configHeader.size)]).toEqual([2, 3, 4, 0, 0, 0]);
+  p.configHeader.encode({ offset: 3, size: 6, flags: 0 }, request);
+  request[p.configHeader.size] = 9;
+  frontEnd.send(p.VHOST_USER_SET_CONFIG, request);
+  await until(() => device.config[3] === 9, "the configuration write");
+});
+
+test("a ring that stops says where it was, and goes on from there", async () => {
+  using driver = new Driver();
+  await driver.start();
+  await driver.reverse("one");
+  await driver.reverse("two");
+  expect(await driver.stopRing(0)).toBe(2);
+  expect(device.context).toBeUndefined();
+  driver.startRing(0, 2);
+  expect(await driver.reverse("three")).toBe("eerht");
+  expect(await driver.stopRing(0)).toBe(3);
+});
+
+test("stopping a ring waits for its requests in flight", async () => {
+  using driver = new Driver();
+  await driver.start();
+  device.hold = true;
+  driver.memory.offer(0, Buffer.from("slow"), 4);
+  driver.kicks[0]?.signal();
+  await until(() => device.held.length === 1, "the request to be taken");
+  const stopped = driver.stopRing(0);
+  setTimeout(() => device.finish(), 20);
+  expect(await stopped).toBe(1);
+  expect(driver.memory.answer(0, 4).toString()).toBe("wols");
+});
+
+test("a ring that starts later joins those that run", async () => {
+  using driver = new Driver();
+  await driver.start([0]);
+  expect(await driver.reverse("first", 0)).toBe("tsrif");
+  driver.startRing(1);
+  driver.frontEnd.send(p.VHOST_USER_SET_VRING_ENABLE, vringState(1, 1));
+  expect(await driver.reverse("second", 1)).toBe("dnoces");
+  expect(await driver.reverse("third", 0)).toBe("driht");
+});
+
+test("a doorbell on a disabled ring is answered once the ring is enabled", async () => {
+  using driver = new Driver();
+  await driver.start([]);
+  driver.startRing(0);
+  const answer = driver.reverse("wait");
+  await driver.frontEnd.ask(p.VHOST_USER_GET_STATUS);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(device.activations).toBe(0);
+  driver.frontEnd.send(p.VHOST_USER_SET_VRING_ENABLE, vringState(0, 1));
+  expect(await answer).toBe("tiaw");
+});
+
+test("memory can be added, removed and replaced while rings run", async () => {
+  using driver = new Driver();
+  await driver.start();
+  expect(await driver.reverse("before")).toBe("erofeb");
+  using more = new SharedMemory();
+  const single = Buffer.alloc(p.singleRegionHeader.size);
+  const elsewhere = more.describe({ guest_phys_addr: 0x80000n, userspace_addr: 0x6f00_0000_0000n });
+  const region = Buffer.concat([single, elsewhere]);
+  expect(await driver.frontEnd.acknowledged(p.VHOST_USER_ADD_MEM_REG, region, [more.fd])).toBe(0n);
+  expect(await driver.reverse("between")).toBe("neewteb");
+  expect(await driver.frontEnd.acknowledged(p.VHOST_USER_REM_MEM_REG, region, [more.fd])).toBe(0n);
+  const table = driver.memory.table(driver.memory.describe());
+  await driver.frontEnd.acknowledged(p.VHOST_USER_SET_MEM_TABLE, table, [driver.memory.fd]);
+  expect(await driver.reverse("after")).toBe("retfa");
+  // The test's own two, and the back-end's one.
+  expect(guestMappings()).toBe(2 + 1);
+});
+
+test("memory stays mapped until the last request in it is handed back", async () => {
+  {
+    using driver = new Driver();
+    await driver.start();
+    device.hold = true;
+    driver.memory.offer(0, Buffer.from("late"), 4);
+    driver.kicks[0]?.signal();
+    await until(() => device.held.length === 1, "the request to be taken");
+  }
+  await until(() => device.context === undefined, "the front-end's end to be seen");
+  expect(guestMappings()).toBe(1);
+  device.finish();
+  await until(() => guestMappings() === 0, "the memory to be unmapped");
+});
+
+test("a broken ring stops the device and signals the error descriptor; a reset brings it back", async () => {
+  using driver = new Driver();
+  await driver.start();
+  const { available } = driver.memory.ring(0);
+  driver.memory.data.setUint16(available + 2, 1000, true);
+  driver.kicks[0]?.signal();
+  await until(() => driver.errors[0]?.drain() === true, "the error to be signalled");
+  const status = await driver.frontEnd.ask(p.VHOST_USER_GET_STATUS);
+  expect(status.readBigUInt64LE() & 0x40n).toBe(0x40n);
+  expect(warnings.join()).toMatch(/stops until it is reset/);
+  driver.frontEnd.send(p.VHOST_USER_RESET_DEVICE);
+  driver.memory.data.setUint16(available + 2, 0, true);
+  driver.startRing(0);
+  driver.frontEnd.send(p.VHOST_USER_SET_VRING_ENABLE, vringState(0, 1));
+  expect(await driver.reverse("alive")).toBe("evila");
+});
+
+test("a driver without VIRTIO_F_VERSION_1 is told what QEMU option is missing", async () => {
+  using driver = new Driver();
+  await driver.start([0], 0n);
+  driver.memory.offer(0, Buffer.from("x"), 1);
+  driver.kicks[0]?.signal();
+  await until(() => warnings.length > 0, "a warning");
+  expect(warnings[0]).toMatch(/force-legacy=false/);
+});
+
+test("a configuration change is announced on the back-end's channel", async () => {
+  using driver = new Driver();
+  using announced = new FrontEnd(server.socketPath);
+  await announced.dropped();
+  expect(warnings[0]).toMatch(/second front-end/);
+  await driver.start();
+  await driver.reverse("go");
+  const path = join(directory, "channel.sock");
+  const listening = serveVhostUser({ socketPath: path, device: new ReverseDevice() });
+  using channel = new FrontEnd(path);
+  driver.frontEnd.send(p.VHOST_USER_SET_BACKEND_REQ_FD, Buffer.alloc(0), [channel.socket.fd]);
+  await driver.frontEnd.ask(p.VHOST_USER_GET_STATUS);
+  // What arrives there is a message of the protocol, one that this end does not serve, and says so.
+  device.context?.raiseConfigChange();
+  await channel.dropped();
+  listening.close();
+});
+
+test("front-ends come one at a time, and may come back", async () => {
+  for (let round = 0; round < 3; round++) {
+    using driver = new Driver();
+    await driver.start();
+    expect(await driver.reverse("round")).toBe("dnuor");
+    using second = new FrontEnd(server.socketPath);
+    await second.dropped();
+  }
+  expect(warnings).toHaveLength(3);
+});
+
+test.each<[string, RegExp, (driver: Driver) => void]>([
+  [
+    "a region beyond the end of its file",
+    /has 65536 bytes/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe({ memory_size: 0x20000n }));
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "overlapping regions",
+    /overlap/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe(), memory.describe({ userspace_addr: 0x1000n }));
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd, memory.fd]);
+    },
+  ],
+  [
+    "an unaligned region",
+    /aligned/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe({ guest_phys_addr: 0x10010n }));
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "a region that ends beyond 2^53",
+    /2\^53/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe({ guest_phys_addr: 0xffff_ffff_ffff_0000n }));
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "fewer files than regions",
+    /1 regions with 0 files/,
+    ({ frontEnd, memory }) => {
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, memory.table(memory.describe()));
+    },
+  ],
+  [
+    "memory that is no file",
+    /has 0 bytes/,
+    ({ frontEnd, memory, kicks }) => {
+      const fds = kicks.slice(0, 1).map(({ fd }) => fd);
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, memory.table(memory.describe()), fds);
+    },
+  ],
+  [
+    "a doorbell that is no eventfd",
+    /not an eventfd/,
+    ({ frontEnd, memory }) => {
+      frontEnd.send(p.VHOST_USER_SET_VRING_KICK, u64(0), [memory.fd]);
+    },
+  ],
+  [
+    "a ring that does not exist",
+    /no ring 2/,
+    ({ frontEnd }) => {
+      frontEnd.send(p.VHOST_USER_SET_VRING_NUM, vringState(2, 8));
+    },
+  ],
+  [
+    "a ring size that is no power of two",
+    /power of two/,
+    ({ frontEnd }) => {
+      frontEnd.send(p.VHOST_USER_SET_VRING_NUM, vringState(0, 7));
+    },
+  ],
+  [
+    "a feature that was not offered",
+    /not offered/,
+    ({ frontEnd }) => {
+      frontEnd.send(p.VHOST_USER_SET_FEATURES, u64(1n << 63n));
+    },
+  ],
+  [
+    "dirty page logging",
+    /request 6 is unknown/,
+    ({ frontEnd, memory }) => {
+      frontEnd.send(p.VHOST_USER_SET_LOG_BASE, Buffer.alloc(16), [memory.fd]);
+    },
+  ],
+  [
+    "a descriptor where none belongs",
+    /1 file descriptors, at most 0/,
+    ({ frontEnd, memory }) => {
+      frontEnd.send(p.VHOST_USER_SET_OWNER, Buffer.alloc(0), [memory.fd]);
+    },
+  ],
+  [
+    "payload of a wrong size",
+    /7 bytes of payload, expected 8/,
+    ({ frontEnd }) => {
+      frontEnd.send(p.VHOST_USER_SET_FEATURES, Buffer.alloc(7));
+    },
+  ],
+  [
+    "configuration that is out of bounds",
+    /at most 256/,
+    ({ frontEnd }) => {
+      const request = Buffer.alloc(p.configHeader.size + 1);
+      p.configHeader.encode({ offset: 0xffff_ffff, size: 1, flags: 0 }, request);
+      frontEnd.send(p.VHOST_USER_GET_CONFIG, request);
+    },
+  ],
+])("a front-end with %s is dropped and the reason logged", async (_, reason, act) => {
+  using driver = new Driver();
+  act(driver);
+  await driver.frontEnd.dropped();
+  expect(warnings.join()).toMatch(reason);
+  // The next one is served.
+  using next = new Driver();
+  await next.start();
+  expect(await next.reverse("next")).toBe("txen");
+});
+
+test("a request that fails is acknowledged as failed before the front-end is dropped", async () => {
+  using driver = new Driver();
+  const features = await driver.frontEnd.ask(p.VHOST_USER_GET_PROTOCOL_FEATURES);
+  driver.frontEnd.send(p.VHOST_USER_SET_PROTOCOL_FEATURES, features);
+  expect(await driver.frontEnd.acknowledged(p.VHOST_USER_SET_VRING_NUM, vringState(0, 3))).toBe(1n);
+  await driver.frontEnd.dropped();
+});
+
+test("no requests, payloads or descriptors of a front-end leak a descriptor or end the process", async () => {
+  const request = fc.record({
+    request: fc.oneof(fc.constantFrom(...p.requestShapes.keys()), fc.nat({ max: 50 })),
+    flags: fc.constantFrom(1, 1, 1, 9, 0, 5),
+    /** Most are of the right length, so that they get past the first check. */
+    length: fc.option(fc.nat({ max: 64 })),
+    payload: fc.oneof(
+      fc.uint8Array({ minLength: 300, maxLength: 300 }),
+      fc.constant(new Uint8Array(300)),
+    ),
+    fds: fc.array(fc.nat({ max: 2 }), { maxLength: 3 }),
+    cut: fc.option(fc.nat({ max: 20 }), { freq: 10 }),
+  });
+  using event = new EventFd();
+  using memory = new SharedMemory();
+  const other = openSync("/dev/null", "r");
+  const files = [event.fd, memory.fd, other];
+  await fc.assert(
+    fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 12 }), async (requests) => {
+      const before = openFds().length;
+      using frontEnd = new FrontEnd(server.socketPath);
+      // Answered, so the connection is accepted, and its descriptors are among those to be closed.
+      await frontEnd.ask(p.VHOST_USER_GET_FEATURES);
+      try {
+        for (const { request, flags, length, payload, fds, cut } of requests) {
+          const size = length ?? p.requestShapes.get(request)?.minimum ?? 8;
+          const bytes = Buffer.alloc(p.messageHeader.size + size);
+          p.messageHeader.encode({ request, flags, size }, bytes);
+          bytes.set(payload.subarray(0, size), p.messageHeader.size);
+          const sent = cut === null ? bytes : bytes.subarray(0, Math.max(1, cut));
+          frontEnd.socket.send(
+            sent,
+            fds.flatMap((i) => files[i] ?? []),
+          );
+        }
+      } catch {
+        // The back-end hung up already.
+      }
+      frontEnd[Symbol.dispose]();
+      await until(() => openFds().length === before, "all descriptors to be closed");
+    }),
+    { numRuns: 300 },
+  );
+  new EventFd(other).close();
+  using driver = new Driver();
+  await driver.start();
+  expect(await driver.reverse("still here")).toBe("ereh llits");
+});
+
+test("a socket path that is taken or too long is an error that names it", () => {
+  const again = () => serveVhostUser({ socketPath: server.socketPath, device });
+  expect(again).toThrow(/cannot listen for vhost-user front-ends: bind .*device\.sock: EADDRINUSE/);
+  const long = join(directory, "x".repeat(120));
+  expect(() => serveVhostUser({ socketPath: long, device })).toThrow(/107 bytes/);
+});
