@@ -1,0 +1,25 @@
+import { findKernel } from "@supermachine/guest";
+import { chooseHypervisor, kvmStatus, qemuStatus } from "../hypervisor-choice.js";
+import { STATUS_FAILURE } from "./status.js";
+
+/** `supermachine doctor`: returns 0 when `run` can work here. */
+export function doctor(): number {
+  const row = (name: string, usable: boolean, detail: string) =>
+    process.stdout.write(`${usable ? "yes" : "no "}  ${name.padEnd(8)}${detail}\n`);
+  let healthy = true;
+  const check = (name: string, look: () => string) => {
+    try {
+      row(name, true, look());
+    } catch (error) {
+      healthy = false;
+      row(name, false, error instanceof Error ? error.message : String(error));
+    }
+  };
+  for (const { name, usable, detail } of [kvmStatus(), qemuStatus()]) row(name, usable, detail);
+  check("kernel", findKernel);
+  check("auto", () => {
+    const { name, notice } = chooseHypervisor("auto");
+    return `picks ${name}${notice === undefined ? "" : ` (${notice})`}`;
+  });
+  return healthy ? 0 : STATUS_FAILURE;
+}

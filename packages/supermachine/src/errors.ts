@@ -1,0 +1,49 @@
+/** Stable codes of {@link SupermachineError}; errors of the layers below keep their own codes. */
+export type SupermachineErrorCode =
+  /** An option is missing, malformed or out of range. */
+  | "ERR_OPTION"
+  /** A directory to share does not exist or cannot be opened. */
+  | "ERR_MOUNT"
+  /** No hypervisor, or not the one asked for, can run a guest here. */
+  | "ERR_HYPERVISOR_UNAVAILABLE"
+  /** The machine ended before its guest was ready. */
+  | "ERR_VM_BOOT_FAILED"
+  /** The guest was not ready within the time given. */
+  | "ERR_VM_BOOT_TIMEOUT"
+  /** The machine has ended. */
+  | "ERR_VM_STOPPED"
+  /** The process that runs the machine could not be started or died. */
+  | "ERR_VM_PROCESS"
+  /** A command printed more than the caller allowed to be collected. */
+  | "ERR_EXEC_OUTPUT_LIMIT";
+
+/** What failed, on what, and what to do about it. */
+export class SupermachineError extends Error {
+  override readonly name = "SupermachineError";
+  readonly code: SupermachineErrorCode | (string & {});
+
+  constructor(
+    code: SupermachineErrorCode | (string & {}),
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An error as it travels between processes. */
+export interface PlainError {
+  readonly code: string;
+  readonly message: string;
+}
+
+export function toPlainError(error: unknown): PlainError {
+  if (!(error instanceof Error)) return { code: "ERR_VM_PROCESS", message: String(error) };
+  const code = "code" in error && typeof error.code === "string" ? error.code : "ERR_VM_PROCESS";
+  return { code, message: error.message };
+}
+
+export function fromPlainError({ code, message }: PlainError): SupermachineError {
+  return new SupermachineError(code, message);
+}

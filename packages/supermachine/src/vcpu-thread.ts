@@ -1,0 +1,9 @@
+/**
+ * The worker thread of one vCPU: names the driver for the machine that started it.
+ *
+ * @packageDocumentation
+ */
+import { kvm } from "@supermachine/kvm";
+import { runVcpuThread } from "@supermachine/vmm";
+
+runVcpuThread(kvm);
