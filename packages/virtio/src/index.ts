@@ -3,7 +3,18 @@
  *
  * @packageDocumentation
  */
+export type { BlockBackend } from "./device/block/backend.js";
+export { BlockDevice, type BlockOptions } from "./device/block/block-device.js";
+export { FileBlockBackend, type FileBlockBackendOptions } from "./device/block/file-backend.js";
+export {
+  ConsoleDevice,
+  type ConsoleOptions,
+  type ConsoleSize,
+} from "./device/console/console-device.js";
 export type { DeviceContext, VirtioDevice } from "./device/device.js";
+export { FsDevice, type FsOptions, type FuseRequestHandler } from "./device/fs/fs-device.js";
+export { QueueService, type QueueServiceOptions } from "./device/queue-service.js";
+export { RngDevice } from "./device/rng/rng-device.js";
 export { VirtioError, type VirtioErrorCode, VirtqueueError } from "./error.js";
 export {
   TRANSPORT_FEATURES,

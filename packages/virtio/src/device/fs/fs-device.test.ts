@@ -1,0 +1,111 @@
+import { describe, expect, test } from "vitest";
+import { MmioDriver } from "../../testing/mmio-driver.js";
+import { FsDevice, type FuseRequestHandler, virtioFsConfig } from "./fs-device.js";
+
+const bytes = (...values: number[]) => Uint8Array.from(values);
+
+/** Answers with the request's bytes, reversed; at once or when asked to. */
+function reverser() {
+  const later: (() => void)[] = [];
+  let deferred = false;
+  const session: FuseRequestHandler = {
+    handle: (input, output, complete) => {
+      const request = input.flatMap((buffer) => [...buffer]).reverse();
+      const answer = () => {
+        output[0]?.set(request);
+        complete(output.length === 0 ? 0 : request.length);
+      };
+      if (deferred) later.push(answer);
+      else answer();
+    },
+  };
+  return {
+    session,
+    later,
+    defer: () => {
+      deferred = true;
+    },
+  };
+}
+
+describe("FsDevice", () => {
+  test("shows its tag and number of request queues", () => {
+    using driver = new MmioDriver(
+      new FsDevice({ tag: "données", session: reverser().session, requestQueues: 2 }),
+    );
+    const config = virtioFsConfig.decode(driver.readConfig(0, virtioFsConfig.size));
+    expect(new TextDecoder().decode(config.tag).replaceAll("\0", "")).toBe("données");
+    expect(config.num_request_queues).toBe(2);
+    driver.start();
+    expect(driver.queues).toHaveLength(3);
+  });
+
+  test.each([
+    ["an empty tag", { tag: "" }],
+    ["a tag of 37 bytes", { tag: "x".repeat(37) }],
+    ["a tag with NUL", { tag: "a\0b" }],
+    ["no request queue", { tag: "x", requestQueues: 0 }],
+  ])("refuses %s", (_, options) => {
+    expect(() => new FsDevice({ session: reverser().session, ...options })).toThrow(
+      expect.objectContaining({ code: "ERR_VIRTIO_DEVICE_OPTIONS" }),
+    );
+  });
+
+  test("serves requests of every queue in place", () => {
+    using driver = new MmioDriver(new FsDevice({ tag: "t", session: reverser().session })).start();
+    for (const queue of [0, 1]) {
+      const { data } = driver.request(queue, [bytes(1, 2), bytes(3)], [8], { indirect: true });
+      expect(data).toEqual(bytes(3, 2, 1));
+    }
+    expect(driver.request(0, [bytes(9)]).written).toBe(0);
+  });
+
+  test("requests complete later, in any order, each with an interrupt", () => {
+    const { session, later, defer } = reverser();
+    using driver = new MmioDriver(new FsDevice({ tag: "t", session })).start();
+    defer();
+    const queue = driver.queue(1);
+    const first = queue.submit([bytes(1)], [1]);
+    const second = queue.submit([bytes(2)], [1]);
+    driver.notify(1);
+    expect(queue.collect()).toEqual([]);
+    expect(driver.transport.inFlight).toBe(2);
+    later[1]?.();
+    expect(driver.interrupts).toBe(1);
+    later[0]?.();
+    expect(queue.collect().map(({ head }) => head)).toEqual([second, first]);
+    expect(driver.transport.inFlight).toBe(0);
+  });
+
+  test("a reply after a reset goes nowhere, and the session hears of the reset", () => {
+    const { session, later, defer } = reverser();
+    let resets = 0;
+    const onReset = () => {
+      resets += 1;
+    };
+    using driver = new MmioDriver(new FsDevice({ tag: "t", session, onReset })).start();
+    expect(resets).toBe(0);
+    defer();
+    const queue = driver.queue(1);
+    queue.submit([bytes(1)], [1]);
+    driver.notify(1);
+    driver.reset();
+    later[0]?.();
+    expect(queue.collect()).toEqual([]);
+    expect(driver.interrupts).toBe(0);
+    expect(resets).toBe(1);
+  });
+
+  test("a session that throws fails the device, not the process", () => {
+    const session: FuseRequestHandler = {
+      handle: () => {
+        throw new Error("broken session");
+      },
+    };
+    using driver = new MmioDriver(new FsDevice({ tag: "t", session })).start();
+    driver.queue(1).submit([bytes(1)], [1]);
+    driver.notify(1);
+    expect(driver.failures.map(({ message }) => message)).toEqual(["broken session"]);
+    expect(driver.status & 0x40).toBe(0x40);
+  });
+});

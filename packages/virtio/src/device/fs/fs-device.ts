@@ -1,0 +1,124 @@
+import { defineStruct } from "@supermachine-internal/struct";
+import { VirtioError } from "../../error.js";
+import type { DescriptorChain } from "../../queue/descriptor-chain.js";
+import type { Virtqueue } from "../../queue/virtqueue.js";
+import type { DeviceContext, VirtioDevice } from "../device.js";
+import { QueueService } from "../queue-service.js";
+
+/** `<linux/virtio_ids.h>` */
+export const VIRTIO_ID_FS = 26;
+
+/** Bytes of a tag, NUL padded. */
+const TAG_BYTES = 36;
+
+/** `<linux/virtio_fs.h>` */
+export const virtioFsConfig = defineStruct("virtio_fs_config", 40, {
+  tag: { bytes: TAG_BYTES },
+  num_request_queues: "u32",
+});
+
+/** Serves FUSE requests; `FuseSession` of `@supermachine/fuse-server` is one. */
+export interface FuseRequestHandler {
+  /**
+   * Serves the request in `input` and writes the reply into `output`, both in place in guest memory.
+   * Calls `complete` once, now or later, with the length of the reply; 0 where there is none (FORGET).
+   * The buffers must not be touched after that.
+   */
+  handle(
+    input: readonly Uint8Array[],
+    output: readonly Uint8Array[],
+    complete: (bytesWritten: number) => void,
+  ): void;
+}
+
+export interface FsOptions {
+  /** The name that the guest mounts, 1 to 36 bytes of UTF-8. */
+  readonly tag: string;
+  readonly session: FuseRequestHandler;
+  /** Default 1. */
+  readonly requestQueues?: number;
+  /** The driver went away or came back: a new FUSE session starts with INIT. */
+  readonly onReset?: () => void;
+}
+
+const MAX_REQUEST_QUEUES = 64;
+/** A FUSE_READ or FUSE_WRITE of 1 MiB takes 256 pages and 2 headers; Linux caps itself at the queue's size. */
+const QUEUE_SIZE = 512;
+
+/** File system device (virtio 1.2, section 5.11): each request of each queue goes to a FUSE session. */
+export class FsDevice implements VirtioDevice {
+  readonly deviceId = VIRTIO_ID_FS;
+  readonly features = 0n;
+  readonly queueSizes: readonly number[];
+  readonly config = new Uint8Array(virtioFsConfig.size);
+  readonly #session: FuseRequestHandler;
+  readonly #onReset: (() => void) | undefined;
+  /** Queue 0 has priority (FORGET, INTERRUPT); its requests are served the same way. */
+  #services: (QueueService | undefined)[] = [];
+
+  /** @throws VirtioError `ERR_VIRTIO_DEVICE_OPTIONS` for a tag or a number of queues out of range. */
+  constructor(options: FsOptions) {
+    const tag = new TextEncoder().encode(options.tag);
+    if (tag.length === 0 || tag.length > TAG_BYTES || options.tag.includes("\0")) {
+      throw new VirtioError(
+        "ERR_VIRTIO_DEVICE_OPTIONS",
+        `virtio-fs tag ${JSON.stringify(options.tag)}: must be 1 to ${TAG_BYTES} bytes without NUL`,
+      );
+    }
+    const requestQueues = options.requestQueues ?? 1;
+    if (
+      !Number.isInteger(requestQueues) ||
+      requestQueues < 1 ||
+      requestQueues > MAX_REQUEST_QUEUES
+    ) {
+      throw new VirtioError(
+        "ERR_VIRTIO_DEVICE_OPTIONS",
+        `virtio-fs with ${requestQueues} request queues: must be 1 to ${MAX_REQUEST_QUEUES}`,
+      );
+    }
+    this.config.set(tag);
+    new DataView(this.config.buffer).setUint32(
+      virtioFsConfig.offsets.num_request_queues,
+      requestQueues,
+      true,
+    );
+    this.queueSizes = new Array<number>(1 + requestQueues).fill(QUEUE_SIZE);
+    this.#session = options.session;
+    this.#onReset = options.onReset;
+  }
+
+  activate({ queues, fail }: DeviceContext): void {
+    this.#services = queues.map((queue) => {
+      if (queue === undefined) return undefined;
+      const serve = this.#serveFrom(queue);
+      return new QueueService(queue, { serve, fail });
+    });
+  }
+
+  notify(queueIndex: number): void {
+    this.#services[queueIndex]?.run();
+  }
+
+  reset(): void {
+    const wasActive = this.#services.length > 0;
+    for (const service of this.#services) service?.stop();
+    this.#services = [];
+    if (wasActive) this.#onReset?.();
+  }
+
+  close(): void {
+    this.reset();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #serveFrom(queue: Virtqueue): (chain: DescriptorChain) => boolean {
+    return (chain) => {
+      if (chain.readableLength === 0) queue.addUsed(chain, 0);
+      else this.#session.handle(chain.readable, chain.writable, chain.complete);
+      return true;
+    };
+  }
+}
