@@ -12,17 +12,16 @@ die() { say "$*"; exit 1; }
 
 [ "$(uname -sm)" = "Linux x86_64" ] || die "builds on x86-64 Linux only, this is $(uname -sm)"
 
-archive=${SUPERMACHINE_KERNEL_SOURCE:-}
-if [ -z "$archive" ]; then
-  for archive in /usr/src/linux-source-6.1.tar.xz ''; do [ -f "$archive" ] && break; done
-fi
-[ -f "$archive" ] || die "no kernel source: run 'apt-get install linux-source-6.1', or set SUPERMACHINE_KERNEL_SOURCE to a 6.1 source archive"
+archive=${SUPERMACHINE_KERNEL_SOURCE:-/usr/src/linux-source-6.1.tar.xz}
+[ -f "$archive" ] || die "no kernel source at $archive: run 'apt-get install linux-source-6.1', or set SUPERMACHINE_KERNEL_SOURCE to a 6.1 source archive"
 for tool in make gcc flex bison bc lz4 tar xz flock; do
   command -v "$tool" >/dev/null || die "needs $tool: run 'apt-get install build-essential flex bison bc lz4 xz-utils libelf-dev'"
 done
 
-source_id=$(dpkg-query -W -f '${Package} ${Version}' linux-source-6.1 2>/dev/null || true)
-[ -n "$source_id" ] && [ -z "${SUPERMACHINE_KERNEL_SOURCE:-}" ] || source_id=$(sha256sum <"$archive")
+# The package version stands for the archive: hashing 130 MB would cost every cached run half a second.
+if [ -z "${SUPERMACHINE_KERNEL_SOURCE:-}" ] && source_id=$(dpkg-query -W -f '${Package} ${Version}' linux-source-6.1 2>/dev/null); then :; else
+  source_id="source archive $(sha256sum <"$archive" | cut -c1-16)"
+fi
 key=$({ printf '%s\n' "$source_id"; cat "$fragment"; } | sha256sum | cut -c1-16)
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/supermachine/kernel
@@ -42,7 +41,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 
 jobs=$(nproc)
-say "building from ${source_id} with $jobs jobs; takes about 4 CPU minutes and 1.6 GB in $cache"
+say "building from $source_id with $jobs jobs; takes about 4 CPU minutes and 1.6 GB in $cache"
 mkdir "$work/src" "$work/out"
 tar -xJf "$archive" -C "$work/src" --strip-components=1
 cd "$work/src"
