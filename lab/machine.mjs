@@ -114,7 +114,7 @@ const socketPath = (directory) => join(directory, "virtiofsd");
 function qemuArguments({ kernel, initrd, memoryMiB, cpus }, directory) {
   return [
     // biome-ignore format: one device a line
-    ...["-M", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt", "-smp", String(cpus), "-m", String(memoryMiB)],
+    ...["-M", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt,-avx,-avx2,-fma,-f16c", "-smp", String(cpus), "-m", String(memoryMiB)],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"],
     // The first virtio device, so that the guest calls port n /dev/vport0pN.
     ...["-device", "virtio-serial-pci,max_ports=8"],
