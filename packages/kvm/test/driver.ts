@@ -1,0 +1,4 @@
+import { Kvm } from "../src/index.js";
+
+/** What the conformance suite's worker threads import. */
+export const createHypervisor = () => new Kvm();
