@@ -1,6 +1,8 @@
 /**
- * FsBackend over a host directory, confined to its root.
+ * A file system backend over a host directory, confined to it.
  *
  * @packageDocumentation
  */
-export {};
+export { PosixBackendError } from "./error.js";
+export type { CachePolicy, PosixBackendOptions, SymlinkPolicy } from "./options.js";
+export { PosixBackend } from "./posix-backend.js";

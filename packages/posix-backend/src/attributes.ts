@@ -1,0 +1,164 @@
+/** Operations on the attributes of nodes and of the file system. */
+import {
+  EBADF,
+  EINVAL,
+  EROFS,
+  ESTALE,
+  FATTR_ATIME,
+  FATTR_ATIME_NOW,
+  FATTR_GID,
+  FATTR_KILL_SUIDGID,
+  FATTR_MODE,
+  FATTR_MTIME,
+  FATTR_MTIME_NOW,
+  FATTR_SIZE,
+  FATTR_UID,
+  S_IFREG,
+} from "@supermachine/fuse-protocol";
+import type { AttrReply, SetattrRequest, StatfsReply, StatxReply } from "@supermachine/fuse-server";
+import { dropSetIdBits } from "./files.js";
+import type { Inode } from "./inode-table.js";
+import type { Share } from "./share.js";
+import { O_DIRECTORY, UTIME_NOW, UTIME_OMIT } from "./syscalls/constants.js";
+import * as sys from "./syscalls/linux.js";
+import { statfsStruct, timespecStruct } from "./syscalls/structs.js";
+
+const NO_ID = 0xffff_ffff;
+const S_IALLUGO = 0o7777;
+const O_WRONLY = 1;
+
+/** The fd to ask about a node: the open file's, which works when a name is gone, or the handle's. */
+function fdOf(share: Share, nodeid: number, fh: number | undefined): number {
+  const open = fh === undefined ? undefined : share.handles.file(fh);
+  return open?.fd ?? share.inodes.get(nodeid)?.fd ?? -ESTALE;
+}
+
+export function getattr(
+  share: Share,
+  nodeid: number,
+  fh: number | undefined,
+  reply: AttrReply,
+): number {
+  const fd = fdOf(share, nodeid, fh);
+  return fd < 0 ? fd : share.describe(fd, reply);
+}
+
+export function statx(
+  share: Share,
+  nodeid: number,
+  fh: number | undefined,
+  reply: StatxReply,
+): number {
+  const fd = fdOf(share, nodeid, fh);
+  const failure = fd < 0 ? fd : share.stat.read(fd);
+  if (failure < 0) return failure;
+  reply.attrValidMs = share.validMs;
+  share.stat.copyToStatx(reply);
+  return 0;
+}
+
+/**
+ * Owner before mode, since a change of owner clears the set-id bits that the mode may set, and times
+ * last, since a change of size sets them.
+ */
+export function setattr(
+  share: Share,
+  nodeid: number,
+  fh: number | undefined,
+  request: SetattrRequest,
+  reply: AttrReply,
+): number {
+  if (share.settings.readOnly) return -EROFS;
+  const inode = share.inodes.get(nodeid);
+  if (inode === undefined) return -ESTALE;
+  const { valid } = request;
+  let result = 0;
+  if ((valid & (FATTR_UID | FATTR_GID)) !== 0) {
+    const uid = valid & FATTR_UID ? request.uid : NO_ID;
+    const gid = valid & FATTR_GID ? request.gid : NO_ID;
+    result = sys.chown(inode.fd, uid, gid);
+  }
+  if (result === 0 && (valid & FATTR_MODE) !== 0) {
+    result = sys.chmodLink(share.procFd, inode.fd, request.mode & S_IALLUGO);
+  }
+  if (result === 0 && (valid & FATTR_SIZE) !== 0) {
+    result = resize(share, inode, fh, request.size, (valid & FATTR_KILL_SUIDGID) !== 0);
+  }
+  const times = FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW;
+  if (result === 0 && (valid & times) !== 0) result = setTimes(inode, request);
+  return result < 0 ? result : share.describe(inode.fd, reply);
+}
+
+function resize(
+  share: Share,
+  inode: Inode,
+  fh: number | undefined,
+  size: number,
+  dropSetId: boolean,
+): number {
+  if (fh !== undefined) {
+    const handle = share.handles.file(fh);
+    if (handle === undefined || !handle.writable) return -EBADF;
+    const result = sys.ftruncate(handle.fd, size);
+    return result === 0 && dropSetId ? dropSetIdBits(share, handle.fd) : result;
+  }
+  if (inode.type !== S_IFREG) return -EINVAL;
+  const fd = sys.reopen(share.procFd, inode.fd, O_WRONLY);
+  if (fd < 0) return fd;
+  let result = sys.ftruncate(fd, size);
+  if (result === 0 && dropSetId) result = dropSetIdBits(share, fd);
+  sys.close(fd);
+  return result;
+}
+
+const timesBytes = new Uint8Array(2 * timespecStruct.size);
+const timesView = new DataView(timesBytes.buffer);
+
+function putTime(index: number, seconds: number, nanoseconds: number): void {
+  const at = index * timespecStruct.size;
+  const secondsAt = at + timespecStruct.offsets.tv_sec;
+  const nanosecondsAt = at + timespecStruct.offsets.tv_nsec;
+  timesView.setUint32(secondsAt, seconds >>> 0, true);
+  timesView.setInt32(secondsAt + 4, Math.floor(seconds / 0x1_0000_0000), true);
+  timesView.setUint32(nanosecondsAt, nanoseconds, true);
+}
+
+function setTimes(inode: Inode, request: SetattrRequest): number {
+  const { valid } = request;
+  if ((valid & FATTR_ATIME_NOW) !== 0) putTime(0, 0, UTIME_NOW);
+  else if ((valid & FATTR_ATIME) !== 0) putTime(0, request.atime, request.atimensec);
+  else putTime(0, 0, UTIME_OMIT);
+  if ((valid & FATTR_MTIME_NOW) !== 0) putTime(1, 0, UTIME_NOW);
+  else if ((valid & FATTR_MTIME) !== 0) putTime(1, request.mtime, request.mtimensec);
+  else putTime(1, 0, UTIME_OMIT);
+  return sys.utimens(inode.fd, timesBytes);
+}
+
+const statfsBytes = new Uint8Array(statfsStruct.size);
+
+export function statfs(share: Share, nodeid: number, reply: StatfsReply): number {
+  const inode = share.inodes.get(nodeid);
+  if (inode === undefined) return -ESTALE;
+  const failure = sys.fstatfs(inode.fd, statfsBytes);
+  if (failure < 0) return failure;
+  const host = statfsStruct.decode(statfsBytes);
+  reply.blocks = Number(host.f_blocks);
+  reply.bfree = Number(host.f_bfree);
+  reply.bavail = Number(host.f_bavail);
+  reply.files = Number(host.f_files);
+  reply.ffree = Number(host.f_ffree);
+  reply.bsize = Number(host.f_bsize);
+  reply.frsize = Number(host.f_frsize);
+  reply.namelen = Number(host.f_namelen);
+  return 0;
+}
+
+export function syncfs(share: Share, nodeid: number): number {
+  const inode = share.inodes.get(nodeid);
+  if (inode === undefined) return -ESTALE;
+  const fd = sys.reopen(share.procFd, share.inodes.root.fd, O_DIRECTORY);
+  if (fd < 0) return fd;
+  const result = sys.syncfs(fd);
+  sys.close(fd);
+  return result;
+}

@@ -1,0 +1,92 @@
+import { EINVAL, EPERM, S_ISGID } from "@supermachine/fuse-protocol";
+import type { RequestContext } from "@supermachine/fuse-server";
+import { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH } from "./syscalls/constants.js";
+import {
+  capget,
+  capset,
+  effectiveIds,
+  getgroups,
+  setfsgid,
+  setfsuid,
+  setThreadGroups,
+} from "./syscalls/credentials.js";
+
+const S_IXGRP = 0o010;
+/** (uid_t) -1: to these system calls it means "no change", so it must not come from a guest. */
+const NO_ID = 0xffff_ffff;
+const NOBODY = 65534;
+
+/**
+ * Makes new files belong to the guest's caller from their first instant, by taking on its ids for the one
+ * system call that creates them. So the kernel itself applies the rules of set-group-id directories
+ * and drops a set-group-id bit that the caller may not give (CVE-2022-0358); a chown afterwards would
+ * have to find a new directory by name again, and could hit another.
+ *
+ * File system ids, groups and capabilities belong to the thread in Linux, and everything between `assume`
+ * and `restore` is synchronous, so no other code of the process ever runs with them.
+ */
+export class Caller {
+  readonly #enabled: boolean;
+  readonly #uid: number;
+  readonly #gid: number;
+  readonly #groups: readonly number[];
+  #assumed = false;
+  #groupsChanged = false;
+
+  constructor() {
+    const { uid, gid } = effectiveIds();
+    this.#uid = uid;
+    this.#gid = gid;
+    this.#groups = getgroups();
+    this.#enabled = uid === 0 && capget() && this.#canSwitch();
+  }
+
+  /** Whether files are created as the caller; otherwise they belong to the user of this process. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /**
+   * Takes on the ids of `ctx`; 0 or a negated errno. Call {@link restore} afterwards in any case.
+   *
+   * @param mode - That of the file to be made.
+   */
+  assume(ctx: RequestContext, mode: number): number {
+    const { uid, gid } = ctx;
+    if (!this.#enabled || (uid === this.#uid && gid === this.#gid)) return 0;
+    if (uid === NO_ID || gid === NO_ID) return -EINVAL;
+    this.#assumed = true;
+    if ((mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP) && uid !== 0) {
+      // Groups of this process must not make the caller a member of the directory's group.
+      const group = ctx.supplementaryGroup;
+      this.#groupsChanged = true;
+      if (setThreadGroups(group === undefined ? [] : [group]) < 0) return -EPERM;
+    }
+    if (!setfsgid(gid) || !setfsuid(uid)) return -EPERM;
+    // The client's kernel has checked the directory's permissions, with all groups of the caller: of the
+    // capabilities that a file system id other than 0 takes away, bring back those that override them.
+    if (uid !== 0) capset((1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH));
+    return 0;
+  }
+
+  restore(): void {
+    if (!this.#assumed) return;
+    this.#assumed = false;
+    setfsuid(this.#uid);
+    setfsgid(this.#gid);
+    if (this.#groupsChanged) {
+      this.#groupsChanged = false;
+      setThreadGroups(this.#groups);
+    }
+    capset("initial");
+  }
+
+  /** Root may lack CAP_SETUID and CAP_SETGID, in a container for one. */
+  #canSwitch(): boolean {
+    const able = setfsgid(NOBODY) && setfsuid(NOBODY);
+    setfsuid(this.#uid);
+    setfsgid(this.#gid);
+    capset("initial");
+    return able;
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * The base class of the errors this package throws: making a backend can fail, operations never throw
+ * (they return a negated errno).
+ *
+ * `code` is stable:
+ * - `ERR_POSIX_PLATFORM`: not Linux 5.8 or later with glibc on a 64-bit machine;
+ * - `ERR_POSIX_PROC`: /proc is not mounted, without which handles cannot be reopened;
+ * - `ERR_POSIX_ROOT`: the root cannot be opened as a directory;
+ * - `ERR_POSIX_OPTION`: an option is out of range.
+ */
+export class PosixBackendError extends Error {
+  override readonly name = "PosixBackendError";
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,241 @@
+/** Operations on names: finding, making, moving and removing them. */
+import {
+  EINVAL,
+  ENFILE,
+  ENOENT,
+  EPERM,
+  EROFS,
+  ESTALE,
+  encodeName,
+  PATH_MAX,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+} from "@supermachine/fuse-protocol";
+import type { EntryReply, RequestContext } from "@supermachine/fuse-server";
+import { followLink } from "./follow-link.js";
+import type { Share } from "./share.js";
+import { O_PATH } from "./syscalls/constants.js";
+import {
+  chmodLink,
+  close,
+  linkAt,
+  mkdirAt,
+  mknodAt,
+  openAt,
+  readlink as readlinkOf,
+  renameAt,
+  rmdirAt,
+  symlinkAt,
+  unlinkAt,
+} from "./syscalls/linux.js";
+
+const S_IALLUGO = 0o7777;
+
+/** Delivers what the name in `share.name` stands for in the directory `parentFd`. */
+export function lookupName(share: Share, parentFd: number, reply: EntryReply): number {
+  const fd = openAt(parentFd, share.name.bytes, O_PATH);
+  if (fd < 0) return fd;
+  const failure = share.stat.read(fd);
+  if (failure < 0) {
+    close(fd);
+    return failure;
+  }
+  if (share.settings.symlinks === "follow" && (share.stat.mode & S_IFMT) === S_IFLNK) {
+    return lookupTarget(share, parentFd, fd, reply);
+  }
+  return share.deliver(fd, reply);
+}
+
+/** Delivers the target of the symbolic link `linkFd`, or the link itself where it has none inside. */
+function lookupTarget(share: Share, parentFd: number, linkFd: number, reply: EntryReply): number {
+  const { stat } = share;
+  const linkKey = `${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
+  const fd = followLink(share, parentFd);
+  if (fd >= 0) {
+    if (stat.read(fd) === 0) {
+      close(linkFd);
+      if ((stat.mode & S_IFMT) !== S_IFDIR) return share.deliver(fd, reply);
+      return share.deliverInode(share.inodes.adoptAlias(fd, stat, linkKey), reply);
+    }
+    close(fd);
+  }
+  const failure = stat.read(linkFd);
+  if (failure === 0) return share.deliver(linkFd, reply);
+  close(linkFd);
+  return failure;
+}
+
+export function lookup(share: Share, parent: number, name: string, reply: EntryReply): number {
+  const directory = share.inodes.get(parent);
+  if (directory === undefined) return -ESTALE;
+  const invalid = share.name.set(name);
+  if (invalid < 0) return invalid;
+  const result = lookupName(share, directory.fd, reply);
+  if (result === -ENOENT && share.settings.cache === "always") {
+    reply.nodeid = 0;
+    reply.entryValidMs = share.validMs;
+    return 0;
+  }
+  return result;
+}
+
+/** The fd of the directory `parent` in which a name is about to change, `share.name` set; or an errno. */
+export function changeIn(share: Share, parent: number, name: string): number {
+  if (share.settings.readOnly) return -EROFS;
+  const directory = share.inodes.get(parent);
+  if (directory === undefined) return -ESTALE;
+  const invalid = share.name.set(name);
+  return invalid < 0 ? invalid : directory.fd;
+}
+
+/** The permission bits to add to a new file whose mode is in `share.stat`, as the host's umask took them. */
+export function bitsLostToUmask(share: Share, mode: number): number {
+  return mode & share.hostUmask & ~share.stat.mode & 0o777;
+}
+
+/** Delivers the node just made as `share.name`, which is of `type`, after undoing the host's umask. */
+function deliverNew(
+  share: Share,
+  parentFd: number,
+  type: number,
+  mode: number,
+  uid: number,
+  reply: EntryReply,
+): number {
+  const { stat } = share;
+  const fd = openAt(parentFd, share.name.bytes, O_PATH);
+  if (fd < 0) return fd;
+  let failure = stat.read(fd);
+  const lost = bitsLostToUmask(share, mode);
+  // Someone on the host may have put another file in its place: leave the mode of that alone.
+  const isOurs = (stat.mode & S_IFMT) === type && (!share.caller.enabled || stat.uid === uid);
+  if (failure === 0 && lost !== 0 && isOurs) {
+    failure = chmodLink(share.procFd, fd, (stat.mode & S_IALLUGO) | lost);
+    if (failure === 0) failure = stat.read(fd);
+  }
+  if (failure < 0) {
+    close(fd);
+    return failure;
+  }
+  return share.deliver(fd, reply);
+}
+
+export function mkdir(
+  share: Share,
+  ctx: RequestContext,
+  parent: number,
+  name: string,
+  mode: number,
+  reply: EntryReply,
+): number {
+  const dir = changeIn(share, parent, name);
+  if (dir < 0) return dir;
+  if (share.inodes.full) return -ENFILE;
+  let result = share.caller.assume(ctx, 0);
+  if (result === 0) result = mkdirAt(dir, share.name.bytes, mode & S_IALLUGO);
+  share.caller.restore();
+  return result < 0 ? result : deliverNew(share, dir, S_IFDIR, mode, ctx.uid, reply);
+}
+
+/** Device nodes are refused: on the host they would be the host's devices (CVE-2020-35517). */
+export function mknod(
+  share: Share,
+  ctx: RequestContext,
+  parent: number,
+  name: string,
+  mode: number,
+  reply: EntryReply,
+): number {
+  const dir = changeIn(share, parent, name);
+  if (dir < 0) return dir;
+  const type = mode & S_IFMT || S_IFREG;
+  if (type !== S_IFREG && type !== S_IFIFO && type !== S_IFSOCK) return -EPERM;
+  if (share.inodes.full) return -ENFILE;
+  let result = share.caller.assume(ctx, mode);
+  if (result === 0) result = mknodAt(dir, share.name.bytes, type | (mode & S_IALLUGO));
+  share.caller.restore();
+  return result < 0 ? result : deliverNew(share, dir, type, mode, ctx.uid, reply);
+}
+
+export function symlink(
+  share: Share,
+  ctx: RequestContext,
+  parent: number,
+  name: string,
+  target: string,
+  reply: EntryReply,
+): number {
+  const dir = changeIn(share, parent, name);
+  if (dir < 0) return dir;
+  if (share.settings.symlinks === "deny") return -EPERM;
+  if (share.inodes.full) return -ENFILE;
+  if (target.length === 0) return -ENOENT;
+  if (target.length >= PATH_MAX || target.includes("\0")) return -EINVAL;
+  const targetBytes = Buffer.concat([encodeName(target), Buffer.alloc(1)]);
+  let result = share.caller.assume(ctx, 0);
+  if (result === 0) result = symlinkAt(targetBytes, dir, share.name.bytes);
+  share.caller.restore();
+  return result < 0 ? result : lookupName(share, dir, reply);
+}
+
+export function link(
+  share: Share,
+  nodeid: number,
+  newParent: number,
+  newName: string,
+  reply: EntryReply,
+): number {
+  const dir = changeIn(share, newParent, newName);
+  if (dir < 0) return dir;
+  const inode = share.inodes.get(nodeid);
+  if (inode === undefined) return -ESTALE;
+  if (share.settings.symlinks === "deny") return -EPERM;
+  if (inode.type === S_IFDIR) return -EPERM;
+  const linked = linkAt(share.procFd, inode.fd, dir, share.name.bytes);
+  if (linked < 0) return linked;
+  const failure = share.stat.read(inode.fd);
+  if (failure < 0) return failure;
+  inode.lookups++;
+  return share.deliverInode(inode, reply);
+}
+
+export function readlink(share: Share, nodeid: number, target: Uint8Array): number {
+  const inode = share.inodes.get(nodeid);
+  if (inode === undefined) return -ESTALE;
+  return inode.type === S_IFLNK ? readlinkOf(inode.fd, target) : -EINVAL;
+}
+
+export function unlink(share: Share, parent: number, name: string): number {
+  const dir = changeIn(share, parent, name);
+  return dir < 0 ? dir : unlinkAt(dir, share.name.bytes);
+}
+
+export function rmdir(share: Share, parent: number, name: string): number {
+  const dir = changeIn(share, parent, name);
+  return dir < 0 ? dir : rmdirAt(dir, share.name.bytes);
+}
+
+/** RENAME_WHITEOUT would make a device node, and is refused as those are. */
+export function rename(
+  share: Share,
+  parent: number,
+  name: string,
+  newParent: number,
+  newName: string,
+  flags: number,
+): number {
+  const dir = changeIn(share, parent, name);
+  if (dir < 0) return dir;
+  const newDir = share.inodes.get(newParent);
+  if (newDir === undefined) return -ESTALE;
+  const invalid = share.newName.set(newName);
+  if (invalid < 0) return invalid;
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return -EINVAL;
+  return renameAt(dir, share.name.bytes, newDir.fd, share.newName.bytes, flags);
+}

@@ -1,0 +1,344 @@
+import { FUSE_WRITEBACK_CACHE } from "@supermachine/fuse-protocol";
+import type {
+  AttrReply,
+  BackendFeatures,
+  DirectoryPlusSink,
+  DirectorySink,
+  EntryReply,
+  FsBackend,
+  OpenReply,
+  RequestContext,
+  SessionInfo,
+  SetattrRequest,
+  StatfsReply,
+  StatxReply,
+} from "@supermachine/fuse-server";
+import * as attributes from "./attributes.js";
+import * as directories from "./directories.js";
+import { PosixBackendError } from "./error.js";
+import * as files from "./files.js";
+import * as namespace from "./namespace.js";
+import { type PosixBackendOptions, settingsOf } from "./options.js";
+import { Share } from "./share.js";
+import * as xattrs from "./xattrs.js";
+
+function requireLinux(): void {
+  if (process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64")) return;
+  throw new PosixBackendError(
+    "ERR_POSIX_PLATFORM",
+    `PosixBackend does not run on ${process.platform} ${process.arch}; it needs 64-bit Linux`,
+  );
+}
+
+/**
+ * A file system over a host directory. Whatever a client asks for, nothing outside the directory is read,
+ * written or listed; see the README for how, and for what root in the client can do inside.
+ *
+ * One backend serves one client at a time, synchronously, on the thread that calls it. Operations return
+ * negated errnos and never throw. They keep the contract of `FsBackend`; absent are `flush` and `access`
+ * (the client's kernel then stops asking), locks (kept by the client's kernel: its own processes see them,
+ * the host's do not), `ioctl`, `poll` and `bmap`.
+ *
+ * @example
+ * ```ts
+ * using backend = new PosixBackend("/srv/project", { readOnly: true });
+ * ```
+ */
+export class PosixBackend implements FsBackend, Disposable {
+  readonly features: BackendFeatures = { killPrivileges: true };
+  readonly #share: Share;
+
+  /**
+   * @param root - The directory to share; symbolic links in this path are followed, once.
+   * @throws {@link PosixBackendError} with `ERR_POSIX_PLATFORM`, `ERR_POSIX_PROC`, `ERR_POSIX_ROOT` or
+   * `ERR_POSIX_OPTION`.
+   */
+  constructor(root: string, options: PosixBackendOptions = {}) {
+    requireLinux();
+    this.#share = new Share(root, settingsOf(options));
+  }
+
+  /** How many nodes the client holds, the root included. */
+  get inodeCount(): number {
+    return this.#share.inodes.size;
+  }
+
+  /** How many files and directories the client has open. */
+  get handleCount(): number {
+    return this.#share.handles.size;
+  }
+
+  /** Releases every fd; later operations fail with ESTALE or EBADF. */
+  close(): void {
+    this.#share.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  init(info: SessionInfo): void {
+    this.#share.writebackCache = (info.flags & BigInt(FUSE_WRITEBACK_CACHE)) !== 0n;
+  }
+
+  destroy(): void {
+    this.#share.reset();
+  }
+
+  lookup(_ctx: RequestContext, parent: number, name: string, reply: EntryReply): number {
+    return namespace.lookup(this.#share, parent, name, reply);
+  }
+
+  forget(nodeid: number, count: number): void {
+    this.#share.inodes.forget(nodeid, count);
+  }
+
+  getattr(_ctx: RequestContext, nodeid: number, fh: number | undefined, reply: AttrReply): number {
+    return attributes.getattr(this.#share, nodeid, fh, reply);
+  }
+
+  setattr(
+    _ctx: RequestContext,
+    nodeid: number,
+    fh: number | undefined,
+    request: SetattrRequest,
+    reply: AttrReply,
+  ): number {
+    return attributes.setattr(this.#share, nodeid, fh, request, reply);
+  }
+
+  statx(
+    _ctx: RequestContext,
+    nodeid: number,
+    fh: number | undefined,
+    _flags: number,
+    _mask: number,
+    reply: StatxReply,
+  ): number {
+    return attributes.statx(this.#share, nodeid, fh, reply);
+  }
+
+  readlink(_ctx: RequestContext, nodeid: number, target: Uint8Array): number {
+    return namespace.readlink(this.#share, nodeid, target);
+  }
+
+  symlink(
+    ctx: RequestContext,
+    parent: number,
+    name: string,
+    target: string,
+    reply: EntryReply,
+  ): number {
+    return namespace.symlink(this.#share, ctx, parent, name, target, reply);
+  }
+
+  mknod(
+    ctx: RequestContext,
+    parent: number,
+    name: string,
+    mode: number,
+    _rdev: number,
+    _umask: number,
+    reply: EntryReply,
+  ): number {
+    return namespace.mknod(this.#share, ctx, parent, name, mode, reply);
+  }
+
+  mkdir(
+    ctx: RequestContext,
+    parent: number,
+    name: string,
+    mode: number,
+    _umask: number,
+    reply: EntryReply,
+  ): number {
+    return namespace.mkdir(this.#share, ctx, parent, name, mode, reply);
+  }
+
+  unlink(_ctx: RequestContext, parent: number, name: string): number {
+    return namespace.unlink(this.#share, parent, name);
+  }
+
+  rmdir(_ctx: RequestContext, parent: number, name: string): number {
+    return namespace.rmdir(this.#share, parent, name);
+  }
+
+  rename(
+    _ctx: RequestContext,
+    parent: number,
+    name: string,
+    newParent: number,
+    newName: string,
+    flags: number,
+  ): number {
+    return namespace.rename(this.#share, parent, name, newParent, newName, flags);
+  }
+
+  link(
+    _ctx: RequestContext,
+    nodeid: number,
+    newParent: number,
+    newName: string,
+    reply: EntryReply,
+  ): number {
+    return namespace.link(this.#share, nodeid, newParent, newName, reply);
+  }
+
+  open(
+    _ctx: RequestContext,
+    nodeid: number,
+    flags: number,
+    reply: OpenReply,
+    openFlags: number,
+  ): number {
+    return files.open(this.#share, nodeid, flags, openFlags, reply);
+  }
+
+  create(
+    ctx: RequestContext,
+    parent: number,
+    name: string,
+    mode: number,
+    _umask: number,
+    flags: number,
+    reply: EntryReply,
+    opened: OpenReply,
+    openFlags: number,
+  ): number {
+    return files.create(this.#share, ctx, parent, name, mode, flags, reply, opened, openFlags);
+  }
+
+  tmpfile(
+    ctx: RequestContext,
+    parent: number,
+    mode: number,
+    _umask: number,
+    flags: number,
+    reply: EntryReply,
+    opened: OpenReply,
+    _openFlags: number,
+  ): number {
+    return files.tmpfile(this.#share, ctx, parent, mode, flags, reply, opened);
+  }
+
+  read(
+    _ctx: RequestContext,
+    _nodeid: number,
+    fh: number,
+    offset: number,
+    buffers: readonly Uint8Array[],
+  ): number {
+    return files.read(this.#share, fh, offset, buffers);
+  }
+
+  write(
+    _ctx: RequestContext,
+    _nodeid: number,
+    fh: number,
+    offset: number,
+    buffers: readonly Uint8Array[],
+    writeFlags: number,
+  ): number {
+    return files.write(this.#share, fh, offset, buffers, writeFlags);
+  }
+
+  release(_ctx: RequestContext, _nodeid: number, fh: number): number {
+    this.#share.handles.release(fh);
+    return 0;
+  }
+
+  fsync(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): number {
+    return files.fsync(this.#share, fh, dataOnly);
+  }
+
+  fallocate(
+    ctx: RequestContext,
+    _nodeid: number,
+    fh: number,
+    mode: number,
+    offset: number,
+    length: number,
+  ): number {
+    return files.fallocate(this.#share, ctx, fh, mode, offset, length);
+  }
+
+  lseek(_ctx: RequestContext, _nodeid: number, fh: number, offset: number, whence: number): number {
+    return files.lseek(this.#share, fh, offset, whence);
+  }
+
+  copyFileRange(
+    ctx: RequestContext,
+    _nodeid: number,
+    fh: number,
+    offset: number,
+    _nodeidOut: number,
+    fhOut: number,
+    offsetOut: number,
+    length: number,
+  ): number {
+    return files.copyFileRange(this.#share, ctx, fh, offset, fhOut, offsetOut, length);
+  }
+
+  opendir(_ctx: RequestContext, nodeid: number, _flags: number, reply: OpenReply): number {
+    return directories.opendir(this.#share, nodeid, reply);
+  }
+
+  readdir(
+    _ctx: RequestContext,
+    nodeid: number,
+    fh: number,
+    offset: number,
+    sink: DirectorySink,
+  ): number {
+    return directories.readdir(this.#share, nodeid, fh, offset, sink);
+  }
+
+  readdirplus(
+    _ctx: RequestContext,
+    nodeid: number,
+    fh: number,
+    offset: number,
+    sink: DirectoryPlusSink,
+  ): number {
+    return directories.readdirplus(this.#share, nodeid, fh, offset, sink);
+  }
+
+  releasedir(_ctx: RequestContext, _nodeid: number, fh: number): number {
+    this.#share.handles.release(fh);
+    return 0;
+  }
+
+  fsyncdir(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): number {
+    return directories.fsyncdir(this.#share, fh, dataOnly);
+  }
+
+  statfs(_ctx: RequestContext, nodeid: number, reply: StatfsReply): number {
+    return attributes.statfs(this.#share, nodeid, reply);
+  }
+
+  syncfs(_ctx: RequestContext, nodeid: number): number {
+    return attributes.syncfs(this.#share, nodeid);
+  }
+
+  setxattr(
+    _ctx: RequestContext,
+    nodeid: number,
+    name: string,
+    value: Uint8Array,
+    flags: number,
+  ): number {
+    return xattrs.setxattr(this.#share, nodeid, name, value, flags);
+  }
+
+  getxattr(_ctx: RequestContext, nodeid: number, name: string, value: Uint8Array): number {
+    return xattrs.getxattr(this.#share, nodeid, name, value);
+  }
+
+  listxattr(_ctx: RequestContext, nodeid: number, list: Uint8Array): number {
+    return xattrs.listxattr(this.#share, nodeid, list);
+  }
+
+  removexattr(_ctx: RequestContext, nodeid: number, name: string): number {
+    return xattrs.removexattr(this.#share, nodeid, name);
+  }
+}

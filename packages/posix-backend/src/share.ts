@@ -1,0 +1,124 @@
+import { readFileSync } from "node:fs";
+import { ENFILE, errnoName } from "@supermachine/fuse-protocol";
+import type { AttrReply, EntryReply } from "@supermachine/fuse-server";
+import { Caller } from "./caller.js";
+import { PosixBackendError } from "./error.js";
+import { HandleTable } from "./handle-table.js";
+import { type Inode, InodeTable } from "./inode-table.js";
+import { NameBuffer } from "./name-buffer.js";
+import type { Settings } from "./options.js";
+import { StatBuffer } from "./stat-buffer.js";
+import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
+import { close, fstatfs, openPath } from "./syscalls/linux.js";
+import { statfsStruct } from "./syscalls/structs.js";
+
+const PROC_SUPER_MAGIC = 0x9fa0n;
+
+/** An O_PATH handle of this process's /proc/self/fd, checked to be the real one. */
+function openProc(): number {
+  const fd = openPath("/proc/self/fd", O_PATH | O_DIRECTORY);
+  const bytes = new Uint8Array(statfsStruct.size);
+  if (fd >= 0 && fstatfs(fd, bytes) === 0) {
+    if (statfsStruct.decode(bytes).f_type === PROC_SUPER_MAGIC) return fd;
+  }
+  if (fd >= 0) close(fd);
+  throw new PosixBackendError(
+    "ERR_POSIX_PROC",
+    "/proc is not mounted; mount it: open files are reached through /proc/self/fd",
+  );
+}
+
+/** umask(2) cannot be read without changing it, for all threads, so it is read from /proc. */
+function hostUmask(): number {
+  const match = /^Umask:\s*([0-7]+)$/m.exec(readFileSync("/proc/self/status", "latin1"));
+  return Number.parseInt(match?.[1] ?? "777", 8);
+}
+
+/** What all operations on one shared directory work with. */
+export class Share implements Disposable {
+  readonly settings: Settings;
+  /** How long names and attributes may be cached, in milliseconds. */
+  readonly validMs: number;
+  readonly inodes: InodeTable;
+  readonly handles: HandleTable;
+  readonly caller: Caller;
+  /** An O_PATH handle of /proc/self/fd, below which handles are reopened. */
+  readonly procFd: number;
+  /** The bits that the host takes away from the mode of every new file. */
+  readonly hostUmask: number;
+  /** The client caches writes: it reads files that it writes to, and places appends itself. */
+  writebackCache = false;
+
+  // Operations are synchronous, so these serve one at a time.
+  readonly stat = new StatBuffer();
+  readonly name = new NameBuffer();
+  readonly newName = new NameBuffer();
+  #open = true;
+
+  constructor(root: string, settings: Settings) {
+    this.settings = settings;
+    this.validMs =
+      settings.cache === "none" ? 0 : settings.cache === "auto" ? 1000 : Number.POSITIVE_INFINITY;
+    this.handles = new HandleTable(settings.maxHandles);
+    this.procFd = openProc();
+    this.hostUmask = hostUmask();
+    this.caller = new Caller();
+    const rootFd = openPath(root, O_PATH | O_DIRECTORY);
+    const failure = rootFd < 0 ? rootFd : this.stat.read(rootFd);
+    if (failure < 0) {
+      close(this.procFd);
+      if (rootFd >= 0) close(rootFd);
+      throw new PosixBackendError(
+        "ERR_POSIX_ROOT",
+        `cannot share ${root}: ${errnoName(failure)}; give a directory that this process may open`,
+      );
+    }
+    this.inodes = new InodeTable(settings.maxInodes, rootFd, this.stat);
+  }
+
+  /**
+   * Hands the inode that the O_PATH handle `fd` holds to the guest, and takes over `fd`. `stat` holds its
+   * attributes; 0 or a negated errno.
+   */
+  deliver(fd: number, reply: EntryReply): number {
+    return this.deliverInode(this.inodes.adopt(fd, this.stat), reply);
+  }
+
+  /** As {@link deliver}, for what the inode table has taken over already. */
+  deliverInode(inode: Inode | undefined, reply: EntryReply): number {
+    if (inode === undefined) return -ENFILE;
+    reply.nodeid = inode.nodeid;
+    reply.generation = 0;
+    reply.entryValidMs = this.validMs;
+    reply.attrValidMs = this.validMs;
+    this.stat.copyTo(reply.attr);
+    return 0;
+  }
+
+  /** Answers with the present attributes of what `fd` holds; 0 or a negated errno. */
+  describe(fd: number, reply: AttrReply): number {
+    const failure = this.stat.read(fd);
+    if (failure < 0) return failure;
+    reply.attrValidMs = this.validMs;
+    this.stat.copyTo(reply.attr);
+    return 0;
+  }
+
+  /** Forgets everything the guest holds, but the root. */
+  reset(): void {
+    this.handles.close();
+    this.inodes.clear();
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.handles.close();
+    this.inodes.close();
+    close(this.procFd);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
