@@ -1,0 +1,21 @@
+/** Stable codes of {@link QemuError}. */
+export type QemuErrorCode =
+  /** There is no `qemu-system-x86_64` to be found. */
+  | "ERR_QEMU_MISSING"
+  /** It is older than the oldest version that has what is used. */
+  | "ERR_QEMU_TOO_OLD"
+  /** It was found but could not be started. */
+  | "ERR_QEMU_START"
+  /** An option is out of its range, or a file it names cannot be read. */
+  | "ERR_QEMU_OPTION";
+
+/** A machine that cannot be started: what failed, on what, and what to do. */
+export class QemuError extends Error {
+  override readonly name = "QemuError";
+  readonly code: QemuErrorCode;
+
+  constructor(code: QemuErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

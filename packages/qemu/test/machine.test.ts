@@ -1,0 +1,118 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { findExecutable } from "../src/executable.js";
+import { QemuMachine, type QemuMachineOptions } from "../src/index.js";
+import { buildInitrd, testKernel } from "./guest.js";
+
+const kernel = testKernel();
+const missing =
+  kernel === undefined
+    ? "no guest kernel: build packages/guest's or set SUPERMACHINE_KERNEL"
+    : ["qemu-system-x86_64", "musl-gcc", "cpio"].find((tool) => findExecutable(tool) === undefined);
+if (missing !== undefined) process.stderr.write(`skipping the QEMU tests: ${missing}\n`);
+
+let directory: string;
+let initrd: string;
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "qemu-test-"));
+  if (missing === undefined) initrd = buildInitrd(directory);
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function start(steps: string, options: Partial<QemuMachineOptions> = {}): Promise<QemuMachine> {
+  return QemuMachine.start({
+    kernel: kernel ?? "",
+    initrd,
+    commandLine: `console=ttyS0 reboot=t panic=-1 quiet steps=${steps}`,
+    memoryMiB: 128,
+    runtimeDirectory: directory,
+    ...options,
+  });
+}
+
+/** Waits until the guest's PID 1 runs. */
+async function untilUp(machine: QemuMachine): Promise<void> {
+  const up = () => machine.console.lines().some((line) => line.startsWith("up:"));
+  while (!up()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** What is left of machines in the runtime directory. */
+function leftovers(): string[] {
+  return readdirSync(directory).filter((name) => name.startsWith("qemu-"));
+}
+
+describe.skipIf(missing !== undefined)("a QEMU machine", { timeout: 120_000 }, () => {
+  test("boots Linux, shows its console, and ends when the guest resets", async () => {
+    let output = "";
+    const started = performance.now();
+    const machine = await start("", { onConsole: (bytes) => (output += Buffer.from(bytes)) });
+    const exit = await machine.exited;
+    const total = performance.now() - started;
+    expect(exit).toMatchObject({ reason: "shutdown", message: "the guest shut down" });
+    const [, guestSeconds] = /up: ([\d.]+)/.exec(output) ?? [];
+    expect(exit.console.join("\n")).toContain(`up: ${guestSeconds}`);
+    process.stdout.write(
+      `booted in ${guestSeconds} s of guest time, ${total.toFixed(0)} ms in all\n`,
+    );
+    expect(leftovers()).toEqual([]);
+  });
+
+  test("shows its disks in order, and keeps read-only ones read-only", async () => {
+    const [first, second] = ["first", "second,with=comma"].map((name) => join(directory, name));
+    writeFileSync(first ?? "", "the first disk..".padEnd(4096));
+    writeFileSync(second ?? "", "the second disk.".padEnd(4096));
+    const disks = [{ path: first ?? "", readOnly: true }, { path: second ?? "" }];
+    const machine = await start("disks", { disks });
+    const { console } = await machine.exited;
+    expect(console.filter((line) => line.startsWith("disk"))).toEqual([
+      "disk: /dev/vda the first disk.. read-only",
+      "disk: /dev/vdb the second disk. writable",
+    ]);
+    const bytesAt512 = (path = "") => readFileSync(path).toString("latin1", 512, 519);
+    expect([bytesAt512(first), bytesAt512(second)]).toEqual([" ".repeat(7), "changed"]);
+  });
+
+  test("that panics says so, with the reason", async () => {
+    const exit = await (await start("panic")).exited;
+    expect(exit.reason).toBe("panic");
+    expect(exit.message).toMatch(/Attempted to kill init/);
+  });
+
+  test("that floods its console is kept to the last lines", async () => {
+    const { console, reason } = await (await start("flood")).exited;
+    expect(reason).toBe("shutdown");
+    expect(console).toHaveLength(100);
+    expect(console.join()).toContain("flood: 0123456789");
+  });
+
+  test("stops when told, any number of times, and leaves nothing", async () => {
+    const machine = await start("hang", { cpus: 2 });
+    await untilUp(machine);
+    const exits = await Promise.all([machine.stop(), machine.stop()]);
+    expect(exits[0]).toBe(exits[1]);
+    expect(exits[0].reason).toBe("stopped");
+    expect(existsSync(`/proc/${machine.pid}`)).toBe(false);
+    expect(leftovers()).toEqual([]);
+  });
+
+  test("that is killed by somebody else says by what", async () => {
+    const machine = await start("hang");
+    await untilUp(machine);
+    process.kill(machine.pid, "SIGKILL");
+    const exit = await machine.exited;
+    expect(exit.reason).toBe("hypervisor-error");
+    expect(exit.message).toBe("QEMU was killed by SIGKILL");
+  });
+
+  test("that QEMU cannot build ends with what QEMU says", async () => {
+    const notKernel = join(directory, "not-a-kernel");
+    writeFileSync(notKernel, "no kernel");
+    const exit = await (await start("", { kernel: notKernel })).exited;
+    expect(exit.reason).toBe("hypervisor-error");
+    expect(exit.message).toMatch(/^QEMU ended with status 1: .*kernel/);
+    expect(leftovers()).toEqual([]);
+  });
+});
