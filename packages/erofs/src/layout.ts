@@ -80,8 +80,8 @@ function checkRange(path: string, field: string, value: number, max: number): vo
 
 function checkNode(node: ErofsNode, path: string): void {
   checkRange(path, "mode", node.mode, 0o7777);
-  checkRange(path, "uid", node.uid, 0xffffffff);
-  checkRange(path, "gid", node.gid, 0xffffffff);
+  checkRange(path, "uid", node.uid, 0xfffffffe);
+  checkRange(path, "gid", node.gid, 0xfffffffe);
   checkRange(path, "mtimeNsec", node.mtimeNsec ?? 0, 999_999_999);
   if (!Number.isSafeInteger(node.mtime)) {
     throw invalid(path, `mtime is ${node.mtime}, but must be whole seconds`);

@@ -2,9 +2,9 @@
 export interface ErofsAttributes {
   /** Permission, set-id and sticky bits, `0` to `0o7777`; the type is not part of it. */
   readonly mode: number;
-  /** Owner, `0` to `2 ** 32 - 1`. */
+  /** Owner, `0` to `2 ** 32 - 2`; the kernel takes the last number for "none". */
   readonly uid: number;
-  /** Group, `0` to `2 ** 32 - 1`. */
+  /** Group, `0` to `2 ** 32 - 2`. */
   readonly gid: number;
   /** Modification time, whole seconds since 1970, negative before. EROFS stores no other time. */
   readonly mtime: number;
