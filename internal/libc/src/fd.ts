@@ -1,4 +1,3 @@
-import { closeSync } from "node:fs";
 import koffi from "koffi";
 import { check, lastErrno, SystemCallError } from "./errno.js";
 import { lazyFunction } from "./native.js";
@@ -16,6 +15,16 @@ const readNative = lazyFunction<(fd: number, buffer: Uint8Array, length: number)
 const writeNative = lazyFunction<(fd: number, buffer: Uint8Array, length: number) => number>(
   "intptr_t write(int fd, const void *buf, size_t count)",
 );
+
+const closeNative = lazyFunction<(fd: number) => number>("int close(int fd)");
+
+/**
+ * Closes a file descriptor that Node.js did not open. (In worker threads `fs.closeSync` warns about
+ * those, and Node.js closes at exit those that `fs.openSync` gave: close each as it was opened.)
+ */
+export function closeFd(fd: number): void {
+  check(closeNative(fd), "close", `fd ${fd}`);
+}
 
 interface PollHandle {
   close(): void;
@@ -90,7 +99,7 @@ export class EventFd implements Disposable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    closeSync(this.fd);
+    closeFd(this.fd);
   }
 
   [Symbol.dispose](): void {

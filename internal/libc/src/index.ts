@@ -5,7 +5,7 @@
  * @packageDocumentation
  */
 export { check, errnoName, lastErrno, SystemCallError } from "./errno.js";
-export { EventFd, type Watch, watchReadable } from "./fd.js";
+export { closeFd, EventFd, type Watch, watchReadable } from "./fd.js";
 export {
   addressOf,
   createMemoryFile,

@@ -7,7 +7,7 @@ import type {
   VmToken,
   X86Host,
 } from "@supermachine/hypervisor";
-import { Mapping } from "@supermachine-internal/libc";
+import { closeFd, Mapping } from "@supermachine-internal/libc";
 import { KvmError } from "./errors.js";
 import { checkExtension, ioctl } from "./ioctl.js";
 import { DEFAULT_KICK_SIGNAL } from "./kick.js";
@@ -96,7 +96,7 @@ export class Kvm implements Hypervisor {
         ioctl(fd, "KVM_SET_TSS_ADDR", RESERVED_GUEST_RANGE.address + 0x1000);
         return new KvmVm(fd, runSize, this.#kickSignal);
       } catch (error) {
-        closeSync(fd);
+        closeFd(fd);
         throw error;
       }
     });

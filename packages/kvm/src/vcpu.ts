@@ -1,11 +1,10 @@
-import { closeSync } from "node:fs";
 import {
   type ExitReason,
   ExitReason as Reason,
   type VcpuHandle,
   type VcpuKickToken,
 } from "@supermachine/hypervisor";
-import { Mapping } from "@supermachine-internal/libc";
+import { closeFd, Mapping } from "@supermachine-internal/libc";
 import { ioctlError, KvmError } from "./errors.js";
 import { KvmExit } from "./exits.js";
 import { runVcpu } from "./ioctl.js";
@@ -32,7 +31,7 @@ export class KvmVcpu implements VcpuHandle {
     try {
       this.#runPage = Mapping.file(fd, runSize, 0, { shared: true });
     } catch (error) {
-      closeSync(fd);
+      closeFd(fd);
       throw error;
     }
     try {
@@ -42,7 +41,7 @@ export class KvmVcpu implements VcpuHandle {
       this.x86 = new KvmX86Vcpu(() => this.#openFd(), xsaveSize);
     } catch (error) {
       this.#runPage.close();
-      closeSync(fd);
+      closeFd(fd);
       throw error;
     }
   }
@@ -75,7 +74,7 @@ export class KvmVcpu implements VcpuHandle {
     this.#open = false;
     this.#kickTarget.close();
     this.#runPage.close();
-    closeSync(this.#fd);
+    closeFd(this.#fd);
   }
 
   [Symbol.dispose](): void {

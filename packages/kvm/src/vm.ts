@@ -1,4 +1,4 @@
-import { closeSync, readlinkSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import type {
   DoorbellOptions,
   MemorySlot,
@@ -7,7 +7,7 @@ import type {
   VmHandle,
   VmToken,
 } from "@supermachine/hypervisor";
-import { addressOf, lazyFunction } from "@supermachine-internal/libc";
+import { addressOf, closeFd, lazyFunction } from "@supermachine-internal/libc";
 import {
   kvm_dirty_log,
   kvm_ioeventfd,
@@ -55,7 +55,7 @@ function duplicate(original: number): number {
   // The creator may have closed its handle, and the number may be another file's by now.
   if (fd !== -1) {
     if (readlinkSync(`/proc/self/fd/${fd}`) === "anon_inode:kvm-vm") return fd;
-    closeSync(fd);
+    closeFd(fd);
   }
   throw new KvmError("ERR_KVM_TOKEN", "the VM that the token names is closed");
 }
@@ -103,7 +103,7 @@ export class KvmVm implements VmHandle {
     try {
       return new KvmVm(fd, runSize, kickSignal);
     } catch (error) {
-      closeSync(fd);
+      closeFd(fd);
       throw error;
     }
   }
@@ -195,7 +195,7 @@ export class KvmVm implements VmHandle {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    closeSync(this.#fd);
+    closeFd(this.#fd);
   }
 
   [Symbol.dispose](): void {

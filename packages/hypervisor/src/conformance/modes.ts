@@ -14,9 +14,10 @@ export function testModes(suite: Suite): void {
 
   test("a triple fault is a shutdown", () => {
     using machine = suite.machine({
+      mode: "long",
       code: [
-        ...[0x0f, 0x01, 0x1e, 0x00, 0x20], //  lidt [0x2000]: six zero bytes, an empty table
-        ...[0xcc], //                          int3
+        ...[0x0f, 0x01, 0x1c, 0x25, 0x00, 0x20, 0x00, 0x00], //  lidt [0x2000]: zeros, an empty table
+        ...[0x0f, 0x0b], //                                      ud2
       ],
     });
     machine.runTo(ExitReason.SHUTDOWN);

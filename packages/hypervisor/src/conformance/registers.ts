@@ -4,8 +4,11 @@ import type { Suite } from "./suite.js";
 
 const IA32_SYSENTER_EIP = 0x176;
 const IA32_KERNEL_GS_BASE = 0xc000_0102;
-/** Where XMM0 lives in the XSAVE area (Intel SDM volume 1, 13.4.1). */
+/** Offsets in the XSAVE area (Intel SDM volume 1, 13.4); the header maps what is not in its initial state. */
 const XSAVE_XMM0 = 160;
+const XSAVE_HEADER = 512;
+const X87_AND_SSE = 3;
+const CR4_OSFXSR = 0x200n;
 
 /** Whether what is set is what is read, by host and guest. */
 export function testRegisters(suite: Suite): void {
@@ -51,13 +54,13 @@ export function testRegisters(suite: Suite): void {
       ],
     });
     machine.x86.setMsrs([
-      { index: IA32_SYSENTER_EIP, value: 0x1_0000_1234n },
+      { index: IA32_SYSENTER_EIP, value: 0x1234n },
       { index: IA32_KERNEL_GS_BASE, value: 0x7fff_0000_0000n },
     ]);
     expect(machine.runToHalt()).toEqual([{ at: 0x10, length: 4, wrote: 0x1234 }]);
     expect(machine.x86.getMsrs([IA32_KERNEL_GS_BASE, IA32_SYSENTER_EIP])).toEqual([
       { index: IA32_KERNEL_GS_BASE, value: 0x7fff_0000_0000n },
-      { index: IA32_SYSENTER_EIP, value: 0x1_0000_1235n },
+      { index: IA32_SYSENTER_EIP, value: 0x1235n },
     ]);
   });
 
@@ -104,20 +107,33 @@ export function testRegisters(suite: Suite): void {
     expect(found?.eax).toBe(brand);
   });
 
-  test("the FPU state and the XSAVE area are two views of the same registers", () => {
+  test("the FPU state keeps what is set", () => {
     using machine = suite.machine(halt);
     const fpu = machine.x86.getFpu();
     fpu.xmm.fill(0xa5, 0, 16);
     fpu.fcw = 0x27f;
     machine.x86.setFpu(fpu);
+    expect(machine.x86.getFpu()).toEqual(fpu);
+  });
+
+  test("a register set through the XSAVE area is there for the guest, the area and the FPU state", () => {
+    using machine = suite.machine({
+      mode: "long",
+      // movups [0x2000], xmm0; hlt
+      code: [0x0f, 0x11, 0x04, 0x25, 0x00, 0x20, 0x00, 0x00, 0xf4],
+    });
+    const special = machine.x86.getSpecialRegisters();
+    machine.x86.setSpecialRegisters({ ...special, cr4: special.cr4 | CR4_OSFXSR });
     const area = machine.x86.getXsave();
     expect(area.length).toBeGreaterThanOrEqual(4096);
-    expect([...area.subarray(XSAVE_XMM0, XSAVE_XMM0 + 16)]).toEqual(new Array(16).fill(0xa5));
-
     area.fill(0x5a, XSAVE_XMM0, XSAVE_XMM0 + 16);
+    area[XSAVE_HEADER] = (area[XSAVE_HEADER] ?? 0) | X87_AND_SSE;
     machine.x86.setXsave(area);
-    expect([...machine.x86.getFpu().xmm.subarray(0, 16)]).toEqual(new Array(16).fill(0x5a));
-    expect(machine.x86.getFpu().fcw).toBe(0x27f);
+    const expected = new Array(16).fill(0x5a);
+    expect([...machine.x86.getFpu().xmm.subarray(0, 16)]).toEqual(expected);
+    expect([...machine.x86.getXsave().subarray(XSAVE_XMM0, XSAVE_XMM0 + 16)]).toEqual(expected);
+    expect(machine.runToHalt()).toEqual([]);
+    expect([...machine.memory.subarray(0x2000, 0x2010)]).toEqual(expected);
     expect(() => machine.x86.setXsave(area.subarray(1))).toThrow();
   });
 
