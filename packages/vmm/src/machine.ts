@@ -131,7 +131,13 @@ export class Machine implements AsyncDisposable {
         control: this.#control.shared,
         entry: index === 0 ? entry : undefined,
       };
-      const worker = new Worker(entryModule, { workerData, name: `vcpu${index}` });
+      const worker = new Worker(entryModule, {
+        workerData,
+        name: `vcpu${index}`,
+        // The VM and vCPU handles own their fds; the thread closes nothing behind their back.
+        trackUnmanagedFds: false,
+        execArgv: [],
+      });
       worker.on("message", (message: VcpuMessage) => this.#onMessage(index, message));
       worker.on("error", (error) => {
         this.#finish("hypervisor-error", `the thread of vCPU ${index} failed: ${error.message}`);

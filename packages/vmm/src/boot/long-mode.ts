@@ -6,7 +6,7 @@ import type { LinuxEntry } from "./linux.js";
 
 /*
  * The processor state that the 64-bit boot protocol asks for: long mode, paging on with an identity
- * map of the first GiB, flat segments whose selectors are the kernel's __BOOT_CS and __BOOT_DS.
+ * map (here of the first 4 GiB), flat segments whose selectors are the kernel's __BOOT_CS and __BOOT_DS.
  */
 
 const BOOT_CODE_SELECTOR = 0x10;
@@ -15,11 +15,12 @@ const FLAT_CODE_DESCRIPTOR = 0x00af_9b00_0000_ffffn;
 const FLAT_DATA_DESCRIPTOR = 0x00cf_9300_0000_ffffn;
 const GDT_ENTRIES = 4;
 
-const PRESENT_WRITABLE = 0x3n;
-const LARGE_PAGE = 0x80n;
+const PRESENT_WRITABLE = 0x3;
+const LARGE_PAGE = 0x80;
 const TABLE_SIZE = 4096;
 const ENTRIES = 512;
-const TWO_MIB = 0x20_0000n;
+const TWO_MIB = 0x20_0000;
+const DIRECTORIES = 4;
 
 const CR0_PE_MP_ET_NE_WP_AM_PG = 0x8005_0033n;
 const CR4_PAE = 0x20n;
@@ -28,18 +29,23 @@ const RFLAGS_RESERVED = 0x2n;
 
 /** Writes the page tables and the GDT that {@link enterLongMode} points the processor at. */
 export function writeLongModeTables(memory: GuestMemory): void {
-  const tables = memory.slice(PAGE_TABLES_ADDRESS, 3 * TABLE_SIZE);
+  const tables = memory.slice(PAGE_TABLES_ADDRESS, (2 + DIRECTORIES) * TABLE_SIZE);
   const gdt = memory.slice(GDT_ADDRESS, GDT_ENTRIES * 8);
   if (tables === undefined || gdt === undefined) {
     throw new VmmError("ERR_VMM_MEMORY_TOO_SMALL", "no memory for the boot page tables");
   }
   const view = new DataView(tables.buffer, tables.byteOffset, tables.byteLength);
-  const address = BigInt(PAGE_TABLES_ADDRESS);
-  view.setBigUint64(0, (address + 0x1000n) | PRESENT_WRITABLE, true);
-  view.setBigUint64(TABLE_SIZE, (address + 0x2000n) | PRESENT_WRITABLE, true);
-  for (let entry = 0; entry < ENTRIES; entry++) {
-    const page = BigInt(entry) * TWO_MIB;
-    view.setBigUint64(2 * TABLE_SIZE + entry * 8, page | LARGE_PAGE | PRESENT_WRITABLE, true);
+  // All addresses are below 4 GiB: the upper half of every entry stays zero.
+  const setEntry = (table: number, entry: number, value: number) =>
+    view.setUint32(table * TABLE_SIZE + entry * 8, value, true);
+  const addressOf = (table: number) => PAGE_TABLES_ADDRESS + table * TABLE_SIZE;
+  setEntry(0, 0, addressOf(1) | PRESENT_WRITABLE);
+  for (let directory = 0; directory < DIRECTORIES; directory++) {
+    setEntry(1, directory, addressOf(2 + directory) | PRESENT_WRITABLE);
+    for (let entry = 0; entry < ENTRIES; entry++) {
+      const page = (directory * ENTRIES + entry) * TWO_MIB;
+      setEntry(2 + directory, entry, page + (LARGE_PAGE | PRESENT_WRITABLE));
+    }
   }
   const descriptors = new DataView(gdt.buffer, gdt.byteOffset, gdt.byteLength);
   descriptors.setBigUint64(BOOT_CODE_SELECTOR, FLAT_CODE_DESCRIPTOR, true);

@@ -1,0 +1,113 @@
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Kvm } from "@supermachine/kvm";
+import { RngDevice } from "@supermachine/virtio";
+import { requireFacility } from "@supermachine-internal/testing";
+import { afterAll, beforeAll, expect } from "vitest";
+import { Machine, type MachineOptions } from "../src/index.js";
+import { VIRTIO_MMIO_START } from "../src/memory-map.js";
+import { assemble, tinyKernel } from "./tiny-kernel.js";
+
+/*
+ * Whole machines on the real /dev/kvm, with kernels of a few instructions: even a /dev/kvm that
+ * interprets its guests runs these.
+ */
+
+let directory = "";
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), "vmm-"));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function start(code: readonly number[], options: Partial<MachineOptions> = {}): Machine {
+  const kernel = join(directory, "kernel");
+  writeFileSync(kernel, tinyKernel(code));
+  return Machine.start({
+    hypervisor: new Kvm(),
+    vcpuThread: new URL("./vcpu-thread.mjs", import.meta.url),
+    memoryMiB: 32,
+    kernel,
+    commandLine: "",
+    ...options,
+  });
+}
+
+const openFds = () => readdirSync("/proc/self/fd").length;
+
+requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
+  const { test } = requireFacility("kvm");
+
+  test("prints on its console and shuts down by a reset", async () => {
+    const printed: Buffer[] = [];
+    await using machine = start([...assemble.print("hello\n"), ...assemble.reset()], {
+      onConsole: (bytes) => printed.push(Buffer.from(bytes)),
+    });
+    const exit = await machine.exited;
+    expect(exit.message).toBe("the guest shut down");
+    expect(exit).toMatchObject({ reason: "shutdown", console: ["hello"] });
+    expect(Buffer.concat(printed).toString()).toBe("hello\n");
+  });
+
+  test("a reset after a panic message is a panic", async () => {
+    const message = "Kernel panic - not syncing: out of luck\n";
+    await using machine = start([...assemble.print(message), ...assemble.reset()]);
+    const exit = await machine.exited;
+    expect(exit.reason).toBe("panic");
+    expect(exit.message).toContain("out of luck");
+  });
+
+  test("a triple fault is reported with what the guest printed before", async () => {
+    await using machine = start([...assemble.print("so far\n"), ...assemble.tripleFault()]);
+    const exit = await machine.exited;
+    expect(exit.message).toContain("triple fault");
+    expect(exit).toMatchObject({ reason: "triple-fault", console: ["so far"] });
+  });
+
+  test("the guest finds a virtio device's magic value in its register window", async () => {
+    await using machine = start(
+      [...assemble.load(VIRTIO_MMIO_START), ...assemble.printEax(), ...assemble.reset()],
+      { devices: [new RngDevice()] },
+    );
+    expect((await machine.exited).console).toEqual(["virt"]);
+  });
+
+  test("addresses without a device read as ones", async () => {
+    await using machine = start([
+      ...assemble.load(VIRTIO_MMIO_START),
+      ...assemble.printEax(),
+      ...assemble.reset(),
+    ]);
+    expect((await machine.exited).console).toEqual(["\xff\xff\xff\xff"]);
+  });
+
+  for (const cpus of [1, 4]) {
+    test(`a guest that spins on ${cpus} vCPUs is stopped`, async () => {
+      const machine = start(assemble.spin(), { cpus });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const exit = await machine.stop();
+      expect(exit.reason).toBe("stopped");
+      expect(await machine.exited).toBe(exit);
+    });
+  }
+
+  test("nothing stays open after machines have ended, well or badly", async () => {
+    await start(assemble.reset()).exited;
+    const before = openFds();
+    for (let round = 0; round < 5; round++) {
+      await start(assemble.reset(), { devices: [new RngDevice()] }).exited;
+      await start(assemble.tripleFault()).exited;
+      expect(() => start([], { kernel: "/dev/null" })).toThrow("not a Linux kernel");
+      expect(() => start([], { cpus: 17 })).toThrow("cpus is 17");
+    }
+    expect(openFds()).toBe(before);
+  });
+
+  test("a module that is no vCPU thread ends the machine with the reason", async () => {
+    const vcpuThread = new URL("data:text/javascript,throw new Error('not me')");
+    await using machine = start(assemble.reset(), { vcpuThread });
+    const exit = await machine.exited;
+    expect(exit.reason).toBe("hypervisor-error");
+    expect(exit.message).toContain("not me");
+  });
+});

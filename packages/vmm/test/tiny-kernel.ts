@@ -1,0 +1,53 @@
+import { setupHeader } from "../src/boot/boot-params.js";
+
+/** Hand-assembled x86-64 instructions. */
+export const assemble = {
+  /** mov dx, 0x3f8; then mov al, byte; out dx, al for each byte. */
+  print: (text: string) => [
+    ...[0x66, 0xba, 0xf8, 0x03],
+    ...[...Buffer.from(text, "latin1")].flatMap((byte) => [0xb0, byte, 0xee]),
+  ],
+  /** mov al, 0xfe; out 0x64, al: the reset line of the keyboard controller. */
+  reset: () => [0xb0, 0xfe, 0xe6, 0x64],
+  /** push 0; push 0; lidt [rsp]; mov rax, -2 GiB; mov eax, [rax]: a page fault without handlers. */
+  tripleFault: () => [
+    ...[0x6a, 0x00, 0x6a, 0x00, 0x0f, 0x01, 0x1c, 0x24],
+    ...[0x48, 0xc7, 0xc0, 0x00, 0x00, 0x00, 0x80, 0x8b, 0x00],
+  ],
+  /** jmp $ */
+  spin: () => [0xeb, 0xfe],
+  /** mov eax, imm32; mov eax, [rax]; al becomes its low byte. */
+  load: (address: number) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(address);
+    return [0xb8, ...bytes, 0x8b, 0x00];
+  },
+  /** mov dx, 0x3f8; then four times out dx, al; shr eax, 8. */
+  printEax: () => [
+    ...[0x66, 0xba, 0xf8, 0x03],
+    ...Array.from({ length: 4 }, () => [0xee, 0xc1, 0xe8, 0x08]).flat(),
+  ],
+};
+
+/** A file that passes for a bzImage and whose 64-bit entry point holds `code`. */
+export function tinyKernel(code: readonly number[]): Uint8Array {
+  const bytes = Buffer.alloc(1024 + 0x200 + code.length);
+  const header = setupHeader.decode(bytes, 0x1f1);
+  setupHeader.encode(
+    {
+      ...header,
+      setup_sects: 1,
+      header: 0x53726448,
+      version: 0x20f,
+      xloadflags: 1,
+      cmdline_size: 2047,
+      initrd_addr_max: 0x7fff_ffff,
+      pref_address: 0x100_0000n,
+      init_size: 0x10_0000,
+    },
+    bytes,
+    0x1f1,
+  );
+  bytes.set(code, 1024 + 0x200);
+  return bytes;
+}
