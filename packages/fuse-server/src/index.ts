@@ -6,6 +6,8 @@
  */
 export type { BackendFeatures, FsBackend, Result } from "./backend.js";
 export { FuseError, FuseServerError } from "./error.js";
+export type { Logger } from "./logger.js";
+export { MemoryFs, type MemoryFsOptions } from "./memory-fs/memory-fs.js";
 export {
   Attr,
   AttrReply,
@@ -25,3 +27,4 @@ export type {
   SessionInfo,
   SetattrRequest,
 } from "./request.js";
+export { Session, type SessionOptions } from "./session.js";

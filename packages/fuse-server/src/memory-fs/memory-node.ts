@@ -1,0 +1,140 @@
+import {
+  nameLength,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  S_ISGID,
+  S_ISUID,
+} from "@supermachine/fuse-protocol";
+import type { Attr } from "../reply.js";
+import { SparseContent } from "./sparse-content.js";
+
+/** A name in a directory. */
+export interface DirectoryEntry {
+  node: MemoryNode;
+  /** Where a listing continues after it; grows with each name added, so listings can resume. */
+  readonly cookie: number;
+}
+
+/** Cookies of `.` and `..`; names come after. */
+export const DOT_COOKIE = 1;
+export const DOT_DOT_COOKIE = 2;
+
+/** A file, directory, symbolic link or special file. */
+export class MemoryNode {
+  readonly id: number;
+  /** File type and permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  readonly rdev: number;
+  nlink: number;
+  /** Milliseconds since the epoch. */
+  atime: number;
+  mtime: number;
+  ctime: number;
+  /** Nanoseconds of the millisecond, where a client set the time exactly. */
+  atimeRest = 0;
+  mtimeRest = 0;
+  xattrs: Map<string, Uint8Array> | undefined;
+  /** Of a regular file. */
+  readonly content: SparseContent | undefined;
+  /** Of a directory, in the order of their cookies. */
+  readonly children: Map<string, DirectoryEntry> | undefined;
+  /** Of a directory: the one that `..` leads to. */
+  parent: MemoryNode | undefined;
+  /** Of a symbolic link, decoded like a name. */
+  readonly target: string | undefined;
+  /** How often the client was given this node and has not forgotten it. */
+  lookups = 0;
+  /** Open handles. */
+  opens = 0;
+  #lastCookie = DOT_DOT_COOKIE;
+
+  constructor(id: number, mode: number, uid: number, gid: number, rdev: number, target?: string) {
+    this.id = id;
+    this.mode = mode;
+    this.uid = uid;
+    this.gid = gid;
+    this.rdev = rdev;
+    this.target = target;
+    const type = mode & S_IFMT;
+    this.content = type === S_IFREG ? new SparseContent() : undefined;
+    this.children = type === S_IFDIR ? new Map() : undefined;
+    this.nlink = type === S_IFDIR ? 2 : 1;
+    const now = Date.now();
+    this.atime = now;
+    this.mtime = now;
+    this.ctime = now;
+  }
+
+  /** Adds a name to this directory. */
+  addEntry(name: string, node: MemoryNode): void {
+    this.#lastCookie++;
+    this.children?.set(name, { node, cookie: this.#lastCookie });
+    this.#adopt(node);
+    this.touchContent();
+  }
+
+  /** Takes a name out of this directory. */
+  removeEntry(name: string): void {
+    const entry = this.children?.get(name);
+    if (entry === undefined) return;
+    this.children?.delete(name);
+    if (entry.node.children !== undefined) this.nlink--;
+    this.touchContent();
+  }
+
+  /** Makes an existing name lead to another node, at the same place of the listing. */
+  replaceEntry(name: string, node: MemoryNode): void {
+    const entry = this.children?.get(name);
+    if (entry === undefined) return;
+    if (entry.node.children !== undefined) this.nlink--;
+    entry.node = node;
+    this.#adopt(node);
+    this.touchContent();
+  }
+
+  #adopt(node: MemoryNode): void {
+    if (node.children === undefined) return;
+    node.parent = this;
+    this.nlink++;
+  }
+
+  touchContent(): void {
+    this.mtime = Date.now();
+    this.mtimeRest = 0;
+    this.ctime = this.mtime;
+  }
+
+  touchAttributes(): void {
+    this.ctime = Date.now();
+  }
+
+  /** What a write, truncate or chown by an unprivileged caller takes away. */
+  dropPrivileges(): void {
+    if (this.content === undefined) return;
+    this.mode &= ~S_ISUID;
+    // Without group execute permission, the bit used to mean mandatory locking.
+    if ((this.mode & 0o010) !== 0) this.mode &= ~S_ISGID;
+    this.xattrs?.delete("security.capability");
+  }
+
+  fill(attr: Attr): void {
+    attr.ino = this.id;
+    attr.size = this.content?.size ?? (this.target === undefined ? 0 : nameLength(this.target));
+    attr.blocks = Math.ceil((this.content?.allocated ?? 0) / 512);
+    attr.atime = Math.floor(this.atime / 1000);
+    attr.mtime = Math.floor(this.mtime / 1000);
+    attr.ctime = Math.floor(this.ctime / 1000);
+    attr.atimensec = (this.atime - attr.atime * 1000) * 1_000_000 + this.atimeRest;
+    attr.mtimensec = (this.mtime - attr.mtime * 1000) * 1_000_000 + this.mtimeRest;
+    attr.ctimensec = (this.ctime - attr.ctime * 1000) * 1_000_000;
+    attr.mode = this.mode;
+    attr.nlink = this.nlink;
+    attr.uid = this.uid;
+    attr.gid = this.gid;
+    attr.rdev = this.rdev;
+    attr.blksize = 4096;
+  }
+}
