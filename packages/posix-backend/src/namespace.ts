@@ -1,6 +1,7 @@
 /** Operations on names: finding, making, moving and removing them. */
 import {
   EINVAL,
+  ENAMETOOLONG,
   ENFILE,
   ENOENT,
   EPERM,
@@ -176,7 +177,8 @@ export function symlink(
   if (share.settings.symlinks === "deny") return -EPERM;
   if (share.inodes.full) return -ENFILE;
   if (target.length === 0) return -ENOENT;
-  if (target.length >= PATH_MAX || target.includes("\0")) return -EINVAL;
+  if (target.length >= PATH_MAX) return -ENAMETOOLONG;
+  if (target.includes("\0")) return -EINVAL;
   const targetBytes = Buffer.concat([encodeName(target), Buffer.alloc(1)]);
   let result = share.caller.assume(ctx, 0);
   if (result === 0) result = symlinkAt(targetBytes, dir, share.name.bytes);

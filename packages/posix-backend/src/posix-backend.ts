@@ -216,7 +216,6 @@ export class PosixBackend implements FsBackend, Disposable {
     flags: number,
     reply: EntryReply,
     opened: OpenReply,
-    _openFlags: number,
   ): number {
     return files.tmpfile(this.#share, ctx, parent, mode, flags, reply, opened);
   }

@@ -272,7 +272,7 @@ test("a temporary file has no name until it is linked", () => {
   using dir = new TemporaryDirectory();
   using client = new Client(dir.path);
   const { backend, entry, opened } = client;
-  expect(backend.tmpfile(asRoot, root, 0o600, 0, O_RDWR, entry, opened, 0)).toBe(0);
+  expect(backend.tmpfile(asRoot, root, 0o600, 0, O_RDWR, entry, opened)).toBe(0);
   const { nodeid } = entry;
   client.write(opened.fh, "hidden");
   expect(client.list(root)).toEqual([]);
@@ -404,7 +404,7 @@ test("a read-only share refuses every change", () => {
   const nodeid = client.walk("file");
   const results = {
     create: backend.create(asRoot, root, "x", 0o644, 0, O_RDWR, entry, opened, 0),
-    tmpfile: backend.tmpfile(asRoot, root, 0o644, 0, O_RDWR, entry, opened, 0),
+    tmpfile: backend.tmpfile(asRoot, root, 0o644, 0, O_RDWR, entry, opened),
     mkdir: backend.mkdir(asRoot, root, "x", 0o755, 0, entry),
     mknod: backend.mknod(asRoot, root, "x", S_IFIFO, 0, 0, entry),
     symlink: backend.symlink(asRoot, root, "x", "y", entry),

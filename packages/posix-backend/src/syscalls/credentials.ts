@@ -15,6 +15,9 @@ const native = {
   capset: lazyFunction<(header: Uint8Array, data: Uint8Array) => number>(
     "int capset(void *hdrp, const void *datap)",
   ),
+  getgroups: lazyFunction<(size: number, list: Uint32Array | null) => number>(
+    "int getgroups(int size, void *list)",
+  ),
   setgroups: lazyFunction<(number: number, size: number, list: Uint32Array) => number>(
     "intptr_t syscall(intptr_t number, size_t size, const void *list)",
   ),
@@ -29,8 +32,10 @@ export function effectiveIds(): { readonly uid: number; readonly gid: number } {
   return { uid: process.geteuid?.() ?? NO_ID, gid: process.getegid?.() ?? NO_ID };
 }
 
+/** The supplementary groups; `process.getgroups()` would add the effective one to them. */
 export function getgroups(): readonly number[] {
-  return process.getgroups?.() ?? [];
+  const list = new Uint32Array(Math.max(0, native.getgroups(0, null)));
+  return Array.from(list.subarray(0, Math.max(0, native.getgroups(list.length, list))));
 }
 
 /** Whether the thread's file system uid is now `uid`: the call itself reports no failure. */

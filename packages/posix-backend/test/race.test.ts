@@ -1,0 +1,128 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { FATTR_SIZE, O_RDWR, O_TRUNC } from "@supermachine/fuse-protocol";
+import { requireFacility } from "@supermachine-internal/testing";
+import { expect } from "vitest";
+import type { SymlinkPolicy } from "../src/index.js";
+import { asRoot, Client, outcome, root, TemporaryDirectory } from "./client.js";
+
+const DURATION_MS = 2000;
+const swapper = fileURLToPath(new URL("./swapper.mjs", import.meta.url));
+
+async function startSwapper(share: string, outside: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [swapper, share, outside], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  if (child.stdout === null) throw new Error("no stdout");
+  await once(child.stdout, "data");
+  return child;
+}
+
+/** Everything a client might do with the names that are being swapped. */
+function attack(client: Client, tally: Map<string, number>): void {
+  const { backend, entry, opened } = client;
+  const count = (what: string) => tally.set(what, (tally.get(what) ?? 0) + 1);
+  const inspect = (parent: number, name: string): void => {
+    if (client.lookup(parent, name) !== 0) return;
+    const { nodeid } = entry;
+    if (backend.open(asRoot, nodeid, O_RDWR, opened, 0) === 0) {
+      const { fh } = opened;
+      const text = client.read(fh);
+      count(`read ${text}`);
+      client.write(fh, "inside");
+      backend.release(asRoot, nodeid, fh);
+    } else count("not opened");
+    client.setattr(nodeid, { valid: FATTR_SIZE, size: 6 });
+    backend.setxattr(asRoot, nodeid, "user.mark", Buffer.from("x"), 0);
+    backend.forget(nodeid, 1);
+  };
+  inspect(root, "file");
+  inspect(root, "link");
+  const flags = O_RDWR | O_TRUNC;
+  if (backend.create(asRoot, root, "file", 0o600, 0, flags, entry, opened, 0) === 0) {
+    client.write(opened.fh, "inside");
+    backend.release(asRoot, entry.nodeid, opened.fh);
+    backend.forget(entry.nodeid, 1);
+  }
+  if (client.lookup(root, "dir") !== 0) return;
+  const dir = entry.nodeid;
+  inspect(dir, "file");
+  const made = backend.create(asRoot, dir, "made", 0o600, 0, O_RDWR, entry, opened, 0);
+  count(`create: ${made === 0 ? "done" : outcome(made)}`);
+  if (made === 0) {
+    client.write(opened.fh, "inside");
+    backend.release(asRoot, entry.nodeid, opened.fh);
+    backend.forget(entry.nodeid, 1);
+  }
+  if (backend.mkdir(asRoot, dir, "sub", 0o700, 0, entry) === 0) backend.forget(entry.nodeid, 1);
+  backend.rmdir(asRoot, dir, "sub");
+  backend.rename(asRoot, dir, "made", dir, "moved", 0);
+  backend.unlink(asRoot, dir, "moved");
+  if (backend.opendir(asRoot, dir, 0, opened) === 0) {
+    const { fh } = opened;
+    const add = (name: string) => {
+      if (name === "secret") count("listed secret");
+      return true;
+    };
+    backend.readdir(asRoot, dir, fh, 0, { add });
+    backend.releasedir(asRoot, dir, fh);
+  }
+  backend.forget(dir, 1);
+}
+
+const { test } = requireFacility("linux");
+
+for (const symlinks of ["deny", "opaque", "follow"] satisfies SymlinkPolicy[]) {
+  test(`nothing outside is touched while the host swaps names (symlinks: ${symlinks})`, async () => {
+    using dir = new TemporaryDirectory();
+    const share = join(dir.path, "share");
+    const outside = join(dir.path, "outside");
+    mkdirSync(join(share, "dir"), { recursive: true });
+    mkdirSync(outside);
+    for (const path of ["share/file", "share/dir/file"]) {
+      writeFileSync(join(dir.path, path), "inside");
+    }
+    symlinkSync("dir/file", join(share, "link"));
+    writeFileSync(join(outside, "file"), "CANARY");
+    writeFileSync(join(outside, "secret"), "CANARY");
+    const before = statSync(join(outside, "file"));
+    const directoryBefore = statSync(outside);
+
+    using client = new Client(share, { symlinks });
+    const tally = new Map<string, number>();
+    const child = await startSwapper(share, outside);
+    try {
+      const end = Date.now() + DURATION_MS;
+      while (Date.now() < end) {
+        attack(client, tally);
+        expect(child.exitCode).toBe(null);
+      }
+    } finally {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+
+    const seen = [...tally.keys()].sort();
+    expect(seen.filter((what) => what.includes("CANARY") || what.includes("secret"))).toEqual([]);
+    // Both forms were met, so that the swaps did hit.
+    expect(tally.get("read inside")).toBeGreaterThan(10);
+    expect(tally.get("not opened")).toBeGreaterThan(10);
+    expect(tally.get("create: done")).toBeGreaterThan(10);
+    expect(readdirSync(outside).sort()).toEqual(["file", "secret"]);
+    expect(readFileSync(join(outside, "file"), "utf8")).toBe("CANARY");
+    expect(statSync(join(outside, "file")).ctimeMs).toBe(before.ctimeMs);
+    expect(statSync(outside).ctimeMs).toBe(directoryBefore.ctimeMs);
+    expect(client.backend.inodeCount).toBe(1);
+    expect(client.backend.handleCount).toBe(0);
+  });
+}
