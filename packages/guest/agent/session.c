@@ -42,6 +42,7 @@ struct session {
 	uint64_t started_ns;
 	int64_t deadline_ms; /* of the state, or the request's timeout; 0: none */
 	bool timed_out;
+	bool hung_up; /* the terminal has nobody at its other end, while the process lives */
 	/* Set when the grace period ends: bytes that were in the pipe then, all that is still taken from it. */
 	bool limited;
 	int output_left, errors_left;
@@ -174,7 +175,7 @@ static void update(struct session *s) {
 		shutdown(s->connection.fd, SHUT_WR);
 	source_watch(&s->connection, EPOLLIN | (s->out_length ? (uint32_t)EPOLLOUT : 0));
 	source_watch(&s->status, EPOLLIN);
-	source_watch(&s->output, s->out_length ? 0 : EPOLLIN);
+	source_watch(&s->output, s->out_length || s->hung_up ? 0 : EPOLLIN);
 	source_watch(&s->errors, s->out_length ? 0 : EPOLLIN);
 	source_watch(&s->input, s->stdin_length ? EPOLLOUT : 0);
 }
@@ -216,7 +217,12 @@ static void take_output(struct session *s, struct source *from, enum frame_type 
 	ssize_t n = room ? read(from->fd, s->out + FRAME_HEADER, room) : 0;
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
-	/* EIO is how a terminal says that nobody has its other end open. */
+	/* EIO is how a terminal says that nobody has its other end open. Programs close their streams shortly before they
+	 * exit: closing the terminal now would kill them with SIGHUP on their way out. */
+	if (n < 0 && errno == EIO && s->state < EXITED) {
+		s->hung_up = true;
+		return;
+	}
 	if (n <= 0) {
 		source_close(from);
 		return;
@@ -289,6 +295,7 @@ void session_child_exited(pid_t pid, int wait_status, const struct rusage *usage
 		settle_start(s);
 	source_close(&s->status);
 	s->pid = 0;
+	s->hung_up = false;
 	if (s->state != CLOSING) {
 		s->state = EXITED;
 		s->deadline_ms = now_ms() + GRACE_MS;

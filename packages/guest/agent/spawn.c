@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -102,6 +103,11 @@ static _Noreturn void child(const struct exec_request *request, int in, int out,
 	setsid();
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		fail(ERROR_RESOURCES, errno, "cannot set up standard streams: %s", strerror(errno));
+	/* All else is close-on-exec, but a builtin does not exec: holding the other end of its own stdin, it would
+	 * never see the end of it. */
+	if (status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) == 3)
+		status_fd = 3;
+	syscall(SYS_close_range, status_fd == 3 ? 4 : status_fd + 1, ~0u, 0);
 	if (request->flags & EXEC_TTY && ioctl(0, TIOCSCTTY, 0))
 		fail(ERROR_RESOURCES, errno, "cannot make the terminal the controlling one: %s", strerror(errno));
 

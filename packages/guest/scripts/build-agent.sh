@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the guest agent, a static program of a few ten kilobytes, and prints its path. The result is kept
-# in the cache under a hash of the sources: a second run returns at once.
+# in the cache under a hash of the sources: a second run returns at once. With --find it only looks.
 set -eu
 export LC_ALL=C
 
@@ -8,14 +8,14 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 say() { printf '%s\n' "build-agent: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-cc=${CC:-musl-gcc}
-command -v "$cc" >/dev/null || die "needs $cc: run 'apt-get install musl-tools linux-libc-dev'"
-
 cd "$here/agent"
 key=$(cat ./*.c ./*.h "$here/scripts/build-agent.sh" | sha256sum | cut -c1-16)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/supermachine/agent
 result=$cache/$key
 if [ ! -f "$result/init" ]; then
+  [ "${1:-}" != --find ] || exit 1
+  cc=${CC:-musl-gcc}
+  command -v "$cc" >/dev/null || die "needs $cc: run 'apt-get install musl-tools linux-libc-dev'"
   mkdir -p "$cache"
   work=$(mktemp -d "$cache/build.XXXXXX")
   trap 'rm -rf "$work"' EXIT

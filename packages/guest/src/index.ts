@@ -1,6 +1,34 @@
 /**
- * Guest kernel configuration and build, the guest agent, initramfs writer, and the host side of the agent protocol.
+ * Guest kernel configuration and build, the guest agent, initramfs writer, and the host side of the agent
+ * protocol.
  *
  * @packageDocumentation
  */
-export {};
+export {
+  type AcceptOptions,
+  AgentClient,
+  type FileOptions,
+  type RunRequest,
+} from "./agent-client.js";
+export {
+  type EnsureOptions,
+  ensureAgent,
+  ensureInitramfs,
+  ensureKernel,
+  findAgent,
+  findKernel,
+} from "./assets.js";
+export {
+  type CommandLineOptions,
+  type GuestDisk,
+  type GuestShare,
+  kernelCommandLine,
+} from "./command-line.js";
+export type { VsockConnector } from "./connector.js";
+export type { Hello } from "./control-connection.js";
+export { type InitramfsEntry, writeInitramfs } from "./cpio.js";
+export { AgentError, GuestAssetError, GuestError, type GuestErrorCode } from "./errors.js";
+export type { ExecRequest, TerminalSize } from "./exec-request.js";
+export { CONTROL_PORT, EXEC_PORT, PROTOCOL_VERSION } from "./frames.js";
+export { type ExitStatus, GuestProcess, type ProcessOutput } from "./guest-process.js";
+export { buildInitramfs } from "./initramfs.js";

@@ -1,0 +1,158 @@
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { access, mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { GuestAssetError } from "./errors.js";
+import { buildInitramfs } from "./initramfs.js";
+
+/** Options of the `ensure...` functions. */
+export interface EnsureOptions {
+  /** Receives what the build reports, line by line. */
+  onProgress?: (line: string) => void;
+  /** Ends the build. */
+  signal?: AbortSignal;
+}
+
+interface Asset {
+  name: "kernel" | "agent";
+  /** Environment variable that names a ready file. */
+  variable: string;
+  script: string;
+}
+
+const KERNEL: Asset = {
+  name: "kernel",
+  variable: "SUPERMACHINE_KERNEL",
+  script: "build-kernel.sh",
+};
+const AGENT: Asset = { name: "agent", variable: "SUPERMACHINE_AGENT", script: "build-agent.sh" };
+
+/** Path of the guest kernel (a bzImage) if it has been built or `SUPERMACHINE_KERNEL` names one. Never builds. */
+export async function findKernel(): Promise<string | undefined> {
+  return find(KERNEL);
+}
+
+/**
+ * Path of the guest kernel, built now if it never was: that takes minutes and the packages the README lists.
+ *
+ * @throws {@link GuestAssetError} ERR_GUEST_PLATFORM, ERR_GUEST_ASSET_MISSING, ERR_GUEST_ASSET_BUILD.
+ */
+export async function ensureKernel(options: EnsureOptions = {}): Promise<string> {
+  return ensure(KERNEL, options);
+}
+
+/** Path of the guest agent if it has been built or `SUPERMACHINE_AGENT` names one. Never builds. */
+export async function findAgent(): Promise<string | undefined> {
+  return find(AGENT);
+}
+
+/** Path of the guest agent, built now if needed (about a second). Throws as {@link ensureKernel} does. */
+export async function ensureAgent(options: EnsureOptions = {}): Promise<string> {
+  return ensure(AGENT, options);
+}
+
+/** Path of an initramfs with the agent as its /init, made now if needed. Throws as {@link ensureKernel} does. */
+export async function ensureInitramfs(options: EnsureOptions = {}): Promise<string> {
+  const agent = await ensureAgent(options);
+  const archive = await buildInitramfs(agent);
+  const key = createHash("sha256").update(archive).digest("hex").slice(0, 16);
+  const path = join(cacheDirectory(), "initramfs", `${key}.cpio`);
+  if (existsSync(path)) return path;
+  await mkdir(dirname(path), { recursive: true });
+  const partial = `${path}.${process.pid}.partial`;
+  await writeFile(partial, archive);
+  await rename(partial, path);
+  return path;
+}
+
+function cacheDirectory(): string {
+  const { XDG_CACHE_HOME: configured } = process.env;
+  return join(configured || join(homedir(), ".cache"), "supermachine");
+}
+
+function scriptPath(asset: Asset): string {
+  // Both src/ and dist/ are one level below the package.
+  return fileURLToPath(new URL(`../scripts/${asset.script}`, import.meta.url));
+}
+
+async function fromEnvironment(asset: Asset): Promise<string | undefined> {
+  const path = process.env[asset.variable];
+  if (!path) return undefined;
+  try {
+    await access(path);
+  } catch (cause) {
+    throw new GuestAssetError(
+      "ERR_GUEST_ASSET_MISSING",
+      `${asset.variable} names ${path}, which cannot be read`,
+      { cause },
+    );
+  }
+  return path;
+}
+
+async function find(asset: Asset): Promise<string | undefined> {
+  const given = await fromEnvironment(asset);
+  if (given || process.platform !== "linux") return given;
+  const { code, stdout } = await runScript(asset, ["--find"], {});
+  return code === 0 && stdout ? stdout : undefined;
+}
+
+async function ensure(asset: Asset, options: EnsureOptions): Promise<string> {
+  const given = await fromEnvironment(asset);
+  if (given) return given;
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new GuestAssetError(
+      "ERR_GUEST_PLATFORM",
+      `the guest ${asset.name} is built on x86-64 Linux only; build it there with scripts/${asset.script} and set ${asset.variable} to its path`,
+    );
+  }
+  const { code, stdout, stderr } = await runScript(asset, [], options);
+  if (code === 0 && stdout) return stdout;
+  throw new GuestAssetError(
+    "ERR_GUEST_ASSET_BUILD",
+    `the guest ${asset.name} could not be built (sh ${scriptPath(asset)}):\n${stderr.trim()}`,
+    options.signal?.aborted ? { cause: options.signal.reason } : undefined,
+  );
+}
+
+async function runScript(
+  asset: Asset,
+  args: string[],
+  options: EnsureOptions,
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const script = scriptPath(asset);
+  await readFile(script).catch((cause: unknown) => {
+    throw new GuestAssetError(
+      "ERR_GUEST_ASSET_MISSING",
+      `${script} is missing: reinstall the package`,
+      {
+        cause,
+      },
+    );
+  });
+  return new Promise((resolve, reject) => {
+    const child = spawn("sh", [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    let stdout = "";
+    let stderr = "";
+    const onAbort = () => child.kill("SIGTERM");
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    if (options.signal?.aborted) onAbort();
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr = (stderr + text).slice(-8192);
+      for (const line of text.split("\n")) if (line) options.onProgress?.(line);
+    });
+    child.on("error", (cause) =>
+      reject(new GuestAssetError("ERR_GUEST_ASSET_BUILD", `cannot run sh ${script}`, { cause })),
+    );
+    child.on("close", (code) => {
+      options.signal?.removeEventListener("abort", onAbort);
+      resolve({ code, stdout: stdout.trim(), stderr });
+    });
+  });
+}
