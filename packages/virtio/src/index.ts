@@ -15,6 +15,12 @@ export type { DeviceContext, VirtioDevice } from "./device/device.js";
 export { FsDevice, type FsOptions, type FuseRequestHandler } from "./device/fs/fs-device.js";
 export { QueueService, type QueueServiceOptions } from "./device/queue-service.js";
 export { RngDevice } from "./device/rng/rng-device.js";
+export {
+  type VsockConnectOptions,
+  VsockDevice,
+  type VsockOptions,
+} from "./device/vsock/vsock-device.js";
+export { VsockStream } from "./device/vsock/vsock-stream.js";
 export { VirtioError, type VirtioErrorCode, VirtqueueError } from "./error.js";
 export {
   TRANSPORT_FEATURES,
