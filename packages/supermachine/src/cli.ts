@@ -89,7 +89,7 @@ program
   .description("tell what can run guests here, measured, and what --hypervisor auto picks")
   .action(async () => {
     const { doctor } = await import("./cli/doctor.js");
-    process.exitCode = doctor();
+    process.exitCode = await doctor();
   });
 
 try {

@@ -1,6 +1,5 @@
-import type { Readable } from "node:stream";
-import type { GuestProcess } from "@supermachine/guest";
-import { SupermachineError } from "./errors.js";
+import { constants } from "node:os";
+import type { ExitStatus, ProcessOutput } from "@supermachine/guest";
 
 /** Options of every command. */
 export interface CommandOptions {
@@ -28,7 +27,7 @@ export interface SpawnOptions extends CommandOptions {
 export interface ExecOptions extends CommandOptions {
   /** Standard input. */
   readonly input?: string | Uint8Array;
-  /** Most bytes collected of standard output and standard error each. Default 64 MiB. */
+  /** Most bytes collected of standard output and standard error together. Default 64 MiB. */
   readonly maxOutputBytes?: number;
 }
 
@@ -36,7 +35,7 @@ export interface ExecOptions extends CommandOptions {
 export interface ExecResult {
   /** Exit code, or `null` when a signal ended it. */
   readonly code: number | null;
-  /** Name of the signal that ended it, or `null`. */
+  /** Name of the signal that ended it, such as `SIGTERM`, or `null`. */
   readonly signal: string | null;
   /** Standard output, decoded as UTF-8. */
   readonly stdout: string;
@@ -44,45 +43,24 @@ export interface ExecResult {
   readonly stderr: string;
   /** Whether `timeoutMs` ended it. */
   readonly timedOut: boolean;
-  /** From start to end as the guest saw it. */
+  /** From start to end by the guest's clock. */
   readonly durationMs: number;
-  /** Most memory that it or a child of it had resident. */
+  /** Most memory that it, or a child it waited for, had resident. */
   readonly peakRssKiB: number;
 }
 
-const DEFAULT_MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
-
-async function readAll(stream: Readable, name: string, limit: number): Promise<string> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > limit) {
-      throw new SupermachineError(
-        "ERR_EXEC_OUTPUT_LIMIT",
-        `the command printed more than ${limit} bytes to its ${name}; raise maxOutputBytes or use spawn()`,
-      );
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, length).toString("utf8");
+/** The name of a Linux signal, such as `SIGKILL`; real-time signals by number. */
+export function signalName({ signal }: ExitStatus): string | null {
+  if (signal === null) return null;
+  const known = Object.entries(constants.signals).find(([, number]) => number === signal);
+  return known?.[0] ?? `SIG${signal}`;
 }
 
-/** Feeds a command its input and collects its output and end. */
-export async function collect(child: GuestProcess, options: ExecOptions): Promise<ExecResult> {
-  const limit = options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES;
-  // A command may end without reading its input: that is no failure.
-  child.stdin.on("error", () => {});
-  if (options.input !== undefined) child.stdin.end(options.input);
-  try {
-    const [stdout, stderr, end] = await Promise.all([
-      readAll(child.stdout, "standard output", limit),
-      readAll(child.stderr, "standard error", limit),
-      child.exited,
-    ]);
-    return { ...end, stdout, stderr };
-  } catch (error) {
-    child.kill();
-    throw error;
-  }
+export function execResult(output: ProcessOutput): ExecResult {
+  return {
+    ...output,
+    signal: signalName(output),
+    stdout: output.stdout.toString("utf8"),
+    stderr: output.stderr.toString("utf8"),
+  };
 }

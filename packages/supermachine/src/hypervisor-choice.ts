@@ -1,10 +1,12 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { cacheDirectory } from "@supermachine/guest";
-import { measureGuestSpeed, SLOWEST_USABLE_SPEED } from "@supermachine/hypervisor";
-import { kvm } from "@supermachine/kvm";
+import { MINIMUM_GUEST_SPEED, measureGuestSpeed } from "@supermachine/hypervisor";
+import { Kvm } from "@supermachine/kvm";
 import { findQemu } from "@supermachine/qemu";
 import { SupermachineError } from "./errors.js";
+
+const kvm = new Kvm();
 
 /** What to run guests on: `auto` takes the first that really runs them. */
 export type HypervisorName = "auto" | "kvm" | "qemu";
@@ -58,7 +60,7 @@ export function kvmStatus(): HypervisorStatus {
   try {
     const instructionsPerSecond = kvmSpeed();
     const speed = `${formatSpeed(instructionsPerSecond)} guest instructions per second`;
-    return instructionsPerSecond >= SLOWEST_USABLE_SPEED
+    return instructionsPerSecond >= MINIMUM_GUEST_SPEED
       ? { name: "kvm", usable: true, instructionsPerSecond, detail: speed }
       : {
           name: "kvm",
@@ -72,9 +74,9 @@ export function kvmStatus(): HypervisorStatus {
   }
 }
 
-export function qemuStatus(): HypervisorStatus {
+export async function qemuStatus(): Promise<HypervisorStatus> {
   try {
-    const { path, version } = findQemu();
+    const { path, version } = await findQemu();
     return { name: "qemu", usable: true, detail: `QEMU ${version} (${path}), software emulation` };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
@@ -94,7 +96,7 @@ function formatSpeed(perSecond: number): string {
  * @throws {@link SupermachineError} `ERR_HYPERVISOR_UNAVAILABLE` when nothing, or not what was asked
  *   for, can.
  */
-export function chooseHypervisor(wanted: HypervisorName): HypervisorChoice {
+export async function chooseHypervisor(wanted: HypervisorName): Promise<HypervisorChoice> {
   if (wanted === "kvm") {
     const availability = kvm.isAvailable();
     if (availability.usable) return { name: "kvm" };
@@ -103,7 +105,7 @@ export function chooseHypervisor(wanted: HypervisorName): HypervisorChoice {
   if (wanted === "qemu") return { name: "qemu" };
   const native = kvmStatus();
   if (native.usable) return { name: "kvm" };
-  const fallback = qemuStatus();
+  const fallback = await qemuStatus();
   if (fallback.usable) {
     return { name: "qemu", notice: `running in QEMU, slower: ${native.detail}` };
   }

@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-import { kvm } from "@supermachine/kvm";
+import { Kvm } from "@supermachine/kvm";
 import { runVcpuThread } from "@supermachine/vmm";
 
-runVcpuThread(kvm);
+runVcpuThread(new Kvm());

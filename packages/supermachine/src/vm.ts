@@ -1,17 +1,17 @@
 import { resolve } from "node:path";
 import {
-  AGENT_PORT,
   AgentClient,
+  CONTROL_PORT,
+  type ExecRequest,
   ensureInitramfs,
-  findKernel,
+  ensureKernel,
   type GuestProcess,
   kernelCommandLine,
-  type VsockConnector,
 } from "@supermachine/guest";
 import { ImageStore, type StoredImage } from "@supermachine/oci";
 import type { MachineExit } from "@supermachine/vmm";
 import { SupermachineError } from "./errors.js";
-import { collect, type ExecOptions, type ExecResult, type SpawnOptions } from "./exec.js";
+import { type ExecOptions, type ExecResult, execResult, type SpawnOptions } from "./exec.js";
 import { chooseHypervisor, type HypervisorName } from "./hypervisor-choice.js";
 import type {
   MachineConfig,
@@ -107,7 +107,7 @@ export class Vm implements AsyncDisposable {
     signal?.throwIfAborted();
     const store = options.store ?? new ImageStore();
     const image = await store.get(options.image);
-    const { name: hypervisor, notice } = chooseHypervisor(options.hypervisor ?? "auto");
+    const { name: hypervisor, notice } = await chooseHypervisor(options.hypervisor ?? "auto");
     if (notice !== undefined) options.onNotice?.(notice);
     const config = await machineConfig(options, image, hypervisor);
 
@@ -121,7 +121,7 @@ export class Vm implements AsyncDisposable {
     let accepted: Promise<AgentClient> | undefined;
     const machine = await startIn(options.isolation ?? "process", config, {
       onVsock: (vsock: VsockConnector) => {
-        accepted = AgentClient.accept(vsock, { signal: bootSignal });
+        accepted = AgentClient.accept(vsock, { timeoutMs, signal: bootSignal });
         accepted.catch(() => {});
       },
       ...(options.onConsole === undefined ? {} : { onConsole: options.onConsole }),
@@ -149,25 +149,19 @@ export class Vm implements AsyncDisposable {
   }
 
   /** Starts a command in the guest. `argv[0]` is looked up in the guest's PATH. */
-  async spawn(argv: readonly string[], options: SpawnOptions = {}): Promise<GuestProcess> {
-    const { config } = this.image;
-    const user = options.user ?? config.user;
-    return this.#agent.exec({
-      argv,
-      env: { ...this.#env, ...options.env },
-      cwd: options.cwd ?? config.workingDir ?? "/",
-      ...(user === undefined || user === "" ? {} : { user }),
-      ...(options.tty === undefined ? {} : { tty: options.tty }),
-      ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-      stdin: options.stdin ?? false,
-    });
+  spawn(argv: readonly string[], options: SpawnOptions = {}): GuestProcess {
+    return this.#agent.exec({ ...this.#request(argv, options), stdin: options.stdin ?? false });
   }
 
   /** Runs a command in the guest to its end and collects what it prints. A non-zero exit does not throw. */
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    const child = await this.spawn(argv, { ...options, stdin: options.input !== undefined });
-    return collect(child, options);
+    const { input, maxOutputBytes } = options;
+    const output = await this.#agent.run({
+      ...this.#request(argv, options),
+      ...(input === undefined ? {} : { input }),
+      ...(maxOutputBytes === undefined ? {} : { maxOutputBytes }),
+    });
+    return execResult(output);
   }
 
   /** The last lines of the guest's console. */
@@ -195,6 +189,20 @@ export class Vm implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+
+  #request(argv: readonly string[], options: SpawnOptions): ExecRequest {
+    const { config } = this.image;
+    const { tty, timeoutMs, signal, user = config.user, cwd = config.workingDir } = options;
+    return {
+      argv,
+      env: { ...this.#env, ...options.env },
+      ...(cwd ? { cwd } : {}),
+      ...(user ? { user } : {}),
+      ...(tty === undefined ? {} : { tty }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(signal === undefined ? {} : { signal }),
+    };
+  }
 }
 
 async function startIn(
@@ -207,7 +215,7 @@ async function startIn(
     return startMachine(config, listener);
   }
   const { spawnMachine } = await import("./machine/spawn.js");
-  return spawnMachine(config, [AGENT_PORT], listener);
+  return spawnMachine(config, [CONTROL_PORT], listener);
 }
 
 async function machineConfig(
@@ -231,17 +239,20 @@ async function machineConfig(
     hypervisor,
     memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
     cpus: options.cpus ?? 1,
-    kernel: findKernel(),
+    kernel: await ensureKernel(),
     initrd: await ensureInitramfs(),
     rootfs: image.rootfsPath,
     shares,
     commandLine: kernelCommandLine({
+      root: "/dev/vda",
+      console: "ttyS0",
       hostname: options.hostname ?? image.name.replace(/[^A-Za-z0-9-]+/g, "-").slice(0, 63),
-      mounts: shares.map(({ tag, readOnly }, index) => ({
+      shares: shares.map(({ tag, readOnly }, index) => ({
         tag,
         path: mounts[index]?.guest ?? "/",
         readOnly,
       })),
+      // A triple fault would look like a crash; QEMU's microvm has no keyboard controller.
       reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
     }),
   };

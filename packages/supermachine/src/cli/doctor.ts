@@ -1,24 +1,26 @@
-import { findKernel } from "@supermachine/guest";
+import { ensureKernel } from "@supermachine/guest";
 import { chooseHypervisor, kvmStatus, qemuStatus } from "../hypervisor-choice.js";
 import { STATUS_FAILURE } from "./status.js";
 
 /** `supermachine doctor`: returns 0 when `run` can work here. */
-export function doctor(): number {
+export async function doctor(): Promise<number> {
   const row = (name: string, usable: boolean, detail: string) =>
     process.stdout.write(`${usable ? "yes" : "no "}  ${name.padEnd(8)}${detail}\n`);
   let healthy = true;
-  const check = (name: string, look: () => string) => {
+  const check = async (name: string, look: () => Promise<string>) => {
     try {
-      row(name, true, look());
+      row(name, true, await look());
     } catch (error) {
       healthy = false;
       row(name, false, error instanceof Error ? error.message : String(error));
     }
   };
-  for (const { name, usable, detail } of [kvmStatus(), qemuStatus()]) row(name, usable, detail);
-  check("kernel", findKernel);
-  check("auto", () => {
-    const { name, notice } = chooseHypervisor("auto");
+  for (const { name, usable, detail } of [kvmStatus(), await qemuStatus()]) {
+    row(name, usable, detail);
+  }
+  await check("kernel", () => ensureKernel());
+  await check("auto", async () => {
+    const { name, notice } = await chooseHypervisor("auto");
     return `picks ${name}${notice === undefined ? "" : ` (${notice})`}`;
   });
   return healthy ? 0 : STATUS_FAILURE;

@@ -148,7 +148,7 @@ export async function run(image: string, command: string[], flags: RunFlags): Pr
         `the image ${image} names no command; give one: supermachine run ${image} -- COMMAND`,
       );
     }
-    const child = await vm.spawn(argv, {
+    const child = vm.spawn(argv, {
       stdin: flags.interactive,
       ...(flags.workdir === undefined ? {} : { cwd: flags.workdir }),
       ...(flags.user === undefined ? {} : { user: flags.user }),
@@ -162,8 +162,7 @@ export async function run(image: string, command: string[], flags: RunFlags): Pr
     await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
     if (timedOut) return STATUS_TIMED_OUT;
     if (code !== null) return code;
-    const numbers: Readonly<Record<string, number>> = constants.signals;
-    return SIGNAL_BASE + (numbers[signal ?? ""] ?? 0);
+    return SIGNAL_BASE + (signal ?? 0);
   } catch (error) {
     const status = statusOfStartError(error);
     if (status === undefined) throw error;
