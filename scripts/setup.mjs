@@ -54,11 +54,12 @@ async function labKernel() {
 /**
  * Print what failed in a sentence, and a command's own words where there are some.
  *
+ * @param {string} what
  * @param {unknown} error
  */
-export function reportFailure(error) {
+export function reportFailure(what, error) {
   if (error instanceof CommandError) process.stderr.write(error.output);
-  process.stderr.write(`setup: ${error instanceof Error ? error.message : error}\n`);
+  process.stderr.write(`${what}: ${error instanceof Error ? error.message : error}\n`);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
@@ -68,7 +69,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     process.exit(2);
   }
   await setup(profile).catch((error) => {
-    reportFailure(error);
+    reportFailure("setup", error);
     process.exitCode = 1;
   });
 }

@@ -88,14 +88,14 @@ async function fillRootfs(rootfs, busybox) {
     await mkdir(dirname(join(rootfs, path)), { recursive: true });
     await symlink("/bin/busybox", join(rootfs, path));
   }
-  const [version = "BusyBox"] = (await run(busybox, ["--help"])).split(" multi-call");
+  const [version = "BusyBox"] = (await run(busybox, ["--help"])).split(" (");
   await writeFile(
     join(rootfs, "etc", "os-release"),
     `NAME="supermachine demo"\nID=supermachine-demo\nPRETTY_NAME="supermachine demo (${version})"\n`,
   );
   await writeFile(
     join(rootfs, "etc", "passwd"),
-    "root:x:0:0:root:/root:/bin/sh\ndemo:x:1000:1000:demo:/home/demo:/bin/sh\n",
+    "root:x:0:0:root:/root:/bin/sh\ndemo:x:1000:1000:demo:/tmp:/bin/sh\n",
   );
   await writeFile(join(rootfs, "etc", "group"), "root:x:0:\ndemo:x:1000:\n");
 }

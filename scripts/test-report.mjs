@@ -1,0 +1,62 @@
+// @ts-check
+// What the test runners' own JSON reports say, added up.
+import { readFileSync } from "node:fs";
+
+/**
+ * @typedef {object} Summary
+ * @property {number} passed
+ * @property {number} failed
+ * @property {{ name: string, facility: string | undefined, reason: string }[]} skipped
+ */
+
+/**
+ * Read reports of vitest's `json` reporter. One that is missing or cut short counts as one failure:
+ * its runner crashed.
+ *
+ * @param {readonly string[]} files
+ * @returns {Summary}
+ */
+export function summarize(files) {
+  /** @type {Summary} */
+  const summary = { passed: 0, failed: 0, skipped: [] };
+  for (const file of files) {
+    try {
+      addReport(summary, JSON.parse(readFileSync(file, "utf8")));
+    } catch {
+      summary.failed += 1;
+    }
+  }
+  return summary;
+}
+
+/**
+ * @param {Summary} summary
+ * @param {{ testResults: { name: string, status: string, assertionResults: { status: string, fullName: string }[] }[] }} report
+ */
+function addReport(summary, report) {
+  for (const file of report.testResults) {
+    const failedBefore = summary.failed;
+    for (const { status, fullName } of file.assertionResults) {
+      if (status === "passed") summary.passed += 1;
+      else if (status === "failed") summary.failed += 1;
+      else summary.skipped.push(skip(`${file.name}: ${fullName}`));
+    }
+    // A file that could not be loaded, or whose hooks failed, names no failed test.
+    if (file.status === "failed" && summary.failed === failedBefore) summary.failed += 1;
+  }
+}
+
+/**
+ * The reason for a skip is in the name, put there by `requireFacility` of internal/testing.
+ *
+ * @param {string} name
+ */
+function skip(name) {
+  const [, facility, reason = "no reason given"] = /\[needs (\S+): (.*?)\]/.exec(name) ?? [];
+  return { name, facility, reason };
+}
+
+/** @param {Summary} summary */
+export function summaryLine({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed, ${skipped.length} skipped`;
+}

@@ -1,0 +1,100 @@
+// @ts-check
+// npm test [-- PATTERN]: set up, check, run every package's tests here, then the hypervisor's in the
+// lab. With PATTERN only the tests here whose file's path contains it. No phase hides another's
+// failure. Until setup has run, only Node's own modules exist.
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { run } from "./command.mjs";
+import { reportFailure, setup } from "./setup.mjs";
+import { seconds } from "./step.mjs";
+import { summarize, summaryLine } from "./test-report.mjs";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const IN_CI = process.env.CI === "true";
+/** What a machine may lack even after setup; a skip for anything else is a failure in CI. */
+const MAY_BE_MISSING = new Set(["linux", "x86-64", "root", "kvm", "fuse", "lab"]);
+const LAB_TIMEOUT_SECONDS = 1200;
+
+/** @type {{ name: string, failed: boolean, time: number }[]} */
+const phases = [];
+
+/**
+ * @param {string} name
+ * @param {() => Promise<unknown>} work
+ */
+async function phase(name, work) {
+  process.stdout.write(`\n== ${name}\n`);
+  const started = performance.now();
+  const failed = await work().then(
+    () => false,
+    (error) => {
+      reportFailure(name, error);
+      return true;
+    },
+  );
+  phases.push({ name, failed, time: performance.now() - started });
+}
+
+/** @param {string} command @param {string[]} args */
+const show = (command, args) => run(command, args, { cwd: ROOT, inherit: true });
+/** @param {string[]} args */
+const node = (...args) => show(process.execPath, args);
+/** @param {string} name */
+const bin = (name) => join("node_modules", ".bin", name);
+
+/** @param {string} file */
+const jsonReport = (file) => ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+
+/** @param {readonly string[]} files */
+async function checkSkips(files) {
+  const unexplained = summarize(files).skipped.filter(
+    ({ facility }) => facility === undefined || !MAY_BE_MISSING.has(facility),
+  );
+  for (const { name, reason } of unexplained) process.stderr.write(`skipped: ${name}: ${reason}\n`);
+  if (unexplained.length > 0)
+    throw new Error(`${unexplained.length} tests were skipped for something this machine has`);
+}
+
+/** @param {string} reports directory */
+async function everything(reports) {
+  const here = join(reports, "here.json");
+  const lab = join(reports, "lab.json");
+  await phase("set up", () => setup("test"));
+  await phase("check formatting and lint", () => show(bin("biome"), ["ci", "."]));
+  await phase("check the lock file", () => node("scripts/check-lockfile.mjs"));
+  await phase("check imports", () => node("scripts/check-imports.mjs"));
+  await phase("check types", async () => {
+    await node("--env-file=turbo.env", "node_modules/turbo/bin/turbo", "run", "typecheck");
+    await show(bin("tsc"), ["-p", "scripts"]);
+  });
+  await phase("tests", () => show(bin("vitest"), ["run", ...jsonReport(here)]));
+  await phase("tests in the lab", () =>
+    node(
+      ...["lab/lab.mjs", "--out", reports, "--timeout", String(LAB_TIMEOUT_SECONDS)],
+      ...[bin("vitest"), "run", "--config", "lab/vitest.config.ts", ...jsonReport(lab)],
+    ),
+  );
+  if (IN_CI) await phase("check skips", () => checkSkips([here, lab]));
+  return [here, lab];
+}
+
+const patterns = process.argv.slice(2);
+const kept = process.env.SUPERMACHINE_TEST_REPORTS;
+const reports = kept ?? (await mkdtemp(join(tmpdir(), "supermachine-test-")));
+try {
+  await mkdir(reports, { recursive: true });
+  if (patterns.length > 0) {
+    await phase("set up", () => setup("test"));
+    await phase("tests", () => show(bin("vitest"), ["run", ...patterns]));
+  } else {
+    const summary = summarize(await everything(reports));
+    process.stdout.write(`\n${summaryLine(summary)}\n`);
+  }
+} finally {
+  if (kept === undefined) await rm(reports, { recursive: true, force: true });
+}
+for (const { name, failed, time } of phases)
+  process.stdout.write(`${failed ? "FAILED" : "ok    "} ${name} (${seconds(time)})\n`);
+process.exitCode = phases.some(({ failed }) => failed) ? 1 : 0;
