@@ -3,7 +3,6 @@ import { constants } from "node:fs";
 // Values that linux/fcntl.h, linux/stat.h, linux/openat2.h and linux/capability.h share between
 // architectures, and through Node.js those open(2) flags that differ.
 
-export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;
@@ -19,7 +18,6 @@ export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 export const RESOLVE_BENEATH = 0x08;
 
-export const STATX_MODE = 0x0002;
 export const STATX_BASIC_STATS = 0x07ff;
 export const STATX_BTIME = 0x0800;
 export const STATX_MNT_ID = 0x1000;
@@ -31,4 +29,3 @@ export const RLIMIT_NOFILE = 7;
 
 export const CAP_DAC_OVERRIDE = 1;
 export const CAP_DAC_READ_SEARCH = 2;
-export const CAP_FOWNER = 3;

@@ -97,9 +97,6 @@ const native = {
   ftruncate: lazyFunction<(fd: number, size: number) => number>(
     "int ftruncate64(int fd, int64_t length)",
   ),
-  truncate: lazyFunction<(path: Path, size: number) => number>(
-    "int truncate64(const char *path, int64_t length)",
-  ),
   fsync: lazyFunction<(fd: number) => number>("int fsync(int fd)"),
   fdatasync: lazyFunction<(fd: number) => number>("int fdatasync(int fd)"),
   syncfs: lazyFunction<(fd: number) => number>("int syncfs(int fd)"),
@@ -271,11 +268,6 @@ export function utimens(fd: number, times: Uint8Array): number {
 
 export function ftruncate(fd: number, size: number): number {
   return outcome(native.ftruncate(fd, size));
-}
-
-/** truncate(2) of what an O_PATH handle holds; EINVAL unless it is a regular file. */
-export function truncate(fd: number, size: number): number {
-  return outcome(native.truncate(`/proc/self/fd/${fd}`, size));
 }
 
 export function fsync(fd: number): number {
