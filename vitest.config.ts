@@ -1,3 +1,5 @@
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { projects: ["packages/*", "internal/*"], pool: "forks" } });
+export default defineConfig({
+  test: { projects: ["packages/*", "internal/*", "lab/test"], pool: "forks" },
+});
