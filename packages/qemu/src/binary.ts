@@ -46,7 +46,7 @@ export async function findQemu(path?: string): Promise<QemuBinary> {
     throw new QemuError(
       "ERR_QEMU_MISSING",
       `${path ?? NAME} was not found; install QEMU ` +
-        "(Debian, Ubuntu: apt install qemu-system-x86; Fedora: dnf install qemu-system-x86-core; macOS: brew install qemu)",
+        "(Debian, Ubuntu: apt install qemu-system-x86; Fedora: dnf install qemu-system-x86-core)",
     );
   }
   const key = `${found} ${status.ino} ${status.mtimeMs}`;

@@ -4,6 +4,8 @@ export type QemuErrorCode =
   | "ERR_QEMU_MISSING"
   /** It is older than the oldest version that has what is used. */
   | "ERR_QEMU_TOO_OLD"
+  /** This is not Linux, which the sockets and the shared memory of the machine need. */
+  | "ERR_QEMU_PLATFORM"
   /** It was found but could not be started. */
   | "ERR_QEMU_START"
   /** An option is out of its range, or a file it names cannot be read. */

@@ -92,7 +92,14 @@ export class QemuMachine implements AsyncDisposable {
   static async start(options: QemuMachineOptions): Promise<QemuMachine> {
     const cleanup: (() => void)[] = [];
     const release = () => {
-      for (const step of cleanup.splice(0).reverse()) step();
+      for (const step of cleanup.splice(0).reverse()) {
+        try {
+          step();
+        } catch (error) {
+          // The machine has ended all the same, and the other steps are still to be taken.
+          process.emitWarning(error instanceof Error ? error : String(error));
+        }
+      }
     };
     try {
       for (const device of options.devices ?? []) cleanup.push(() => device.close());
@@ -183,6 +190,12 @@ export class QemuMachine implements AsyncDisposable {
 }
 
 function checkOptions(options: QemuMachineOptions): void {
+  if (process.platform !== "linux") {
+    throw new QemuError(
+      "ERR_QEMU_PLATFORM",
+      `QEMU machines run on Linux, this is ${process.platform}`,
+    );
+  }
   const checkRange = (option: string, value: number, min: number, max: number) => {
     if (Number.isInteger(value) && value >= min && value <= max) return;
     throw new QemuError(
@@ -229,7 +242,16 @@ function serveDevices(
     const frontEnd = frontEndFor(device);
     const socketPath = join(directory, `device${i}.sock`);
     const logger = { warn: (message: string) => onDeviceFailure?.(new Error(message)) };
-    onServer(serveVhostUser({ socketPath, device, logger }));
+    try {
+      onServer(serveVhostUser({ socketPath, device, logger }));
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      throw new QemuError(
+        "ERR_QEMU_OPTION",
+        `cannot make the machine's sockets: ${reason}; give another runtimeDirectory`,
+        { cause },
+      );
+    }
     return { ...frontEnd, socketPath };
   });
 }

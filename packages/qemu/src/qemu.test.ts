@@ -1,6 +1,7 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { RngDevice, VsockDevice } from "@supermachine/virtio";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { qemuArguments } from "./arguments.js";
@@ -61,6 +62,41 @@ test.each([
     code: "ERR_QEMU_OPTION",
     message: expect.stringMatching(message),
   });
+});
+
+test("a start that fails closes the devices and leaves no directory or socket", async () => {
+  const qemu = fakeQemu("echo 'QEMU emulator version 9.1.2'");
+  const long = join(directory, "x".repeat(100));
+  mkdirSync(long);
+  const vsock = new VsockDevice();
+  const start = QemuMachine.start({
+    kernel: "/dev/null",
+    commandLine: "",
+    memoryMiB: 64,
+    qemu,
+    devices: [vsock],
+    runtimeDirectory: long,
+  });
+  await expect(start).rejects.toMatchObject({
+    code: "ERR_QEMU_OPTION",
+    message: expect.stringMatching(/107 bytes.*give another runtimeDirectory/),
+  });
+  expect(readdirSync(long)).toEqual([]);
+  await expect(vsock.connect(1)).rejects.toMatchObject({ code: "ERR_VIRTIO_CLOSED" });
+});
+
+test("a device that QEMU has no front-end for is refused", async () => {
+  const qemu = fakeQemu("echo 'QEMU emulator version 9.1.2'");
+  const devices = [new RngDevice()];
+  const start = QemuMachine.start({
+    kernel: "/dev/null",
+    commandLine: "",
+    memoryMiB: 64,
+    qemu,
+    devices,
+    runtimeDirectory: directory,
+  });
+  await expect(start).rejects.toThrow(/virtio device with id 4: .* give disks as `disks`/);
 });
 
 test("more devices than microvm has room for are refused", () => {

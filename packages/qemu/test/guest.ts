@@ -1,41 +1,43 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
-import { homedir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { findKernel } from "@supermachine/guest";
+import { describe } from "vitest";
+import { findExecutable } from "../src/executable.js";
 
-/** The kernel of `SUPERMACHINE_KERNEL`, or the newest that the guest package has built. */
-export function testKernel(): string | undefined {
-  const fromEnvironment = process.env["SUPERMACHINE_KERNEL"];
-  if (fromEnvironment !== undefined) return fromEnvironment;
-  const cache = process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
-  const kernels = join(cache, "supermachine", "kernel");
-  if (!existsSync(kernels)) return undefined;
-  return readdirSync(kernels)
-    .map((build) => join(kernels, build, "bzImage"))
-    .find((path) => existsSync(path));
+const kernel = await findKernel();
+
+function missing(): string | undefined {
+  if (kernel === undefined) {
+    return "guest-kernel: build the one of packages/guest or set SUPERMACHINE_KERNEL";
+  }
+  const tools = ["qemu-system-x86_64", "musl-gcc", "cpio"];
+  const tool = tools.find((name) => findExecutable(name) === undefined);
+  return tool && `program:${tool}: ${tool} is not installed`;
+}
+
+/** `describe` for what needs a machine; where it cannot be had, the reason is in the name. */
+export function describeMachine(name: string, body: () => void): void {
+  const reason = missing();
+  if (reason === undefined) describe(name, { timeout: 120_000 }, body);
+  else describe.skip(`${name} [needs ${reason}]`, body);
+}
+
+/** The guest kernel; there is one where {@link describeMachine} does not skip. */
+export function findTestKernel(): string {
+  return kernel ?? "";
 }
 
 /** Builds the test guest's initial RAM disk in `directory`: one static C program as PID 1. */
 export function buildInitrd(directory: string): string {
   const root = join(directory, "root");
   mkdirSync(root);
-  const source = new URL("guest/init.c", import.meta.url).pathname;
-  execFileSync("musl-gcc", [
-    "-static",
-    "-Os",
-    "-Wall",
-    "-Werror",
-    "-o",
-    join(root, "init"),
-    source,
-  ]);
+  const source = fileURLToPath(new URL("guest/init.c", import.meta.url));
+  const init = join(root, "init");
+  execFileSync("musl-gcc", ["-static", "-Os", "-Wall", "-Werror", "-o", init, source]);
   const initrd = join(directory, "initrd");
-  execFileSync("sh", [
-    "-c",
-    'cd "$1" && echo init | cpio -o -H newc --quiet > "$2"',
-    "sh",
-    root,
-    initrd,
-  ]);
+  const pack = 'cd "$1" && echo init | cpio -o -H newc --quiet > "$2"';
+  execFileSync("sh", ["-c", pack, "sh", root, initrd]);
   return initrd;
 }

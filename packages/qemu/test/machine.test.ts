@@ -1,30 +1,22 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { findExecutable } from "../src/executable.js";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { QemuMachine, type QemuMachineOptions } from "../src/index.js";
-import { buildInitrd, testKernel } from "./guest.js";
-
-const kernel = testKernel();
-const missing =
-  kernel === undefined
-    ? "no guest kernel: build packages/guest's or set SUPERMACHINE_KERNEL"
-    : ["qemu-system-x86_64", "musl-gcc", "cpio"].find((tool) => findExecutable(tool) === undefined);
-if (missing !== undefined) process.stderr.write(`skipping the QEMU tests: ${missing}\n`);
+import { buildInitrd, describeMachine, findTestKernel } from "./guest.js";
 
 let directory: string;
 let initrd: string;
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "qemu-test-"));
-  if (missing === undefined) initrd = buildInitrd(directory);
+  initrd = buildInitrd(directory);
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
 function start(steps: string, options: Partial<QemuMachineOptions> = {}): Promise<QemuMachine> {
   return QemuMachine.start({
-    kernel: kernel ?? "",
+    kernel: findTestKernel(),
     initrd,
     commandLine: `console=ttyS0 reboot=t panic=-1 quiet steps=${steps}`,
     memoryMiB: 128,
@@ -44,7 +36,7 @@ function leftovers(): string[] {
   return readdirSync(directory).filter((name) => name.startsWith("qemu-"));
 }
 
-describe.skipIf(missing !== undefined)("a QEMU machine", { timeout: 120_000 }, () => {
+describeMachine("a QEMU machine", () => {
   test("boots Linux, shows its console, and ends when the guest resets", async () => {
     let output = "";
     const started = performance.now();
