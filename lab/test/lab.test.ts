@@ -16,8 +16,14 @@ interface Result {
   stderr: string;
 }
 
-function start(args: readonly string[]): { child: ChildProcess; result: Promise<Result> } {
-  const child = spawn(process.execPath, [LAB, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+function start(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = {},
+): { child: ChildProcess; result: Promise<Result> } {
+  const child = spawn(process.execPath, [LAB, ...args], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { ...process.env, ...environment },
+  });
   const output = { stdout: "", stderr: "" };
   child.stdout.setEncoding("utf8").on("data", (text) => {
     output.stdout += text;
@@ -55,7 +61,8 @@ function isRunning(pid: number): boolean {
 
 test("arguments, output streams and the status pass unchanged, and /dev/kvm is there", async () => {
   const words = ["a b", "it's", '$HOME "x"', "*", ""];
-  const script = 'test -c /dev/kvm; printf "[%s]" "$@"; echo to stderr >&2; kill -TERM $$';
+  const script =
+    'test -c /dev/kvm || exit 1; printf "[%s]" "$@"; echo to stderr >&2; kill -TERM $$';
   const { status, stdout, stderr } = await start(["sh", "-c", script, "sh", ...words]).result;
   expect({ stdout, stderr }).toEqual({
     stdout: words.map((word) => `[${word}]`).join(""),
@@ -80,15 +87,21 @@ test("standard input arrives to its end, --out keeps its files, anything else is
 }, 120_000);
 
 test("SIGKILL takes the whole machine along and leaves no file", async () => {
-  const { child, result } = start(["sh", "-c", "echo up; sleep 1000"]);
-  await new Promise((resolve) => child.stdout?.once("data", resolve));
-  const machine = childrenOf(child.pid ?? 0);
-  expect(machine).toHaveLength(2); // QEMU and virtiofsd
-  child.kill("SIGKILL");
-  await result;
-  const deadline = Date.now() + 5000;
-  while (machine.some(isRunning) && Date.now() < deadline) await sleep(20);
-  expect(machine.filter(isRunning)).toEqual([]);
+  const temporary = mkdtempSync(join(tmpdir(), "lab-tmp-"));
+  try {
+    const { child, result } = start(["sh", "-c", "echo up; sleep 1000"], { TMPDIR: temporary });
+    await new Promise((resolve) => child.stdout?.once("data", resolve));
+    const machine = childrenOf(child.pid ?? 0);
+    expect(machine).toHaveLength(2); // QEMU and virtiofsd
+    child.kill("SIGKILL");
+    await result;
+    const deadline = Date.now() + 5000;
+    while (machine.some(isRunning) && Date.now() < deadline) await sleep(20);
+    expect(machine.filter(isRunning)).toEqual([]);
+    expect(readdirSync(temporary)).toEqual([]);
+  } finally {
+    rmSync(temporary, { recursive: true });
+  }
 }, 120_000);
 
 test("--timeout ends a command that does not, with status 124", async () => {
