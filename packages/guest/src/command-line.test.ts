@@ -3,7 +3,7 @@ import { kernelCommandLine } from "./command-line.js";
 
 describe("kernelCommandLine", () => {
   it("boots silently and resets at the end unless told otherwise", () => {
-    expect(kernelCommandLine()).toBe("panic=-1 reboot=t no_timer_check quiet");
+    expect(kernelCommandLine()).toBe("panic=-1 reboot=t no_timer_check loglevel=2");
   });
 
   it("names root, shares and disks, with what separates fields encoded", () => {

@@ -37,7 +37,7 @@ export interface CommandLineOptions {
   disks?: readonly GuestDisk[];
   /** Kernel console, such as `ttyS0` or `hvc0`. Without one the kernel boots silently, and faster. */
   console?: string;
-  /** Lets kernel messages through to the console; otherwise only warnings and the agent's errors. */
+  /** Lets kernel messages through to the console; otherwise only what ends the machine. */
   verbose?: boolean;
   /** How the machine ends: a reset by triple fault (`reboot`, the default) needs no device for it. */
   powerOff?: "reboot" | "poweroff" | "halt";
@@ -63,7 +63,7 @@ export function kernelCommandLine(options: CommandLineOptions = {}): string {
     // The clock is set from the host; waiting for a keyboard controller or a bus that is not there costs time.
     "no_timer_check",
     ...(options.console ? [`console=${options.console}`] : []),
-    ...(options.verbose ? [] : ["quiet"]),
+    ...(options.verbose ? [] : ["loglevel=2"]),
     ...(options.ip ? [`ip=${options.ip}`] : []),
     ...setting("root", options.root),
     ...setting("roottype", options.rootFileSystem),
