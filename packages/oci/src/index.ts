@@ -3,4 +3,26 @@
  *
  * @packageDocumentation
  */
-export {};
+export { OciError, type OciErrorCode } from "./errors.js";
+export {
+  type RootfsOptions,
+  type RootfsProgress,
+  type RootfsSummary,
+  writeRootfs,
+} from "./layer/rootfs.js";
+export type { ImageConfig } from "./manifest.js";
+export { defaultPlatform, formatPlatform, type Platform, parsePlatform } from "./platform.js";
+export { canonicalName, formatReference, parseReference, type Reference } from "./reference.js";
+export {
+  type ImageLayer,
+  type ImageSelector,
+  type ImageSource,
+  openImageSource,
+  type SourceImage,
+} from "./source/image-source.js";
+export {
+  defaultStoreDirectory,
+  ImageStore,
+  type ImportOptions,
+  type StoredImage,
+} from "./store/image-store.js";
