@@ -113,8 +113,10 @@ const socketPath = (directory) => join(directory, "virtiofsd");
  */
 function qemuArguments({ kernel, initrd, memoryMiB, cpus }, directory) {
   return [
+    // No XSAVE: the emulated SVM does not intercept XSETBV, so a guest's XCR0 would become its host's, and
+    // the guest's FPU state would be saved in a size that it did not reserve: processes die at random.
     // biome-ignore format: one device a line
-    ...["-M", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt,-avx,-avx2,-fma,-f16c", "-smp", String(cpus), "-m", String(memoryMiB)],
+    ...["-M", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt,-xsave", "-smp", String(cpus), "-m", String(memoryMiB)],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"],
     // The first virtio device, so that the guest calls port n /dev/vport0pN.
     ...["-device", "virtio-serial-pci,max_ports=8"],
