@@ -4,7 +4,7 @@ import { VirtioError } from "../error.js";
 export interface GuestMemoryRegion {
   /** Guest-physical address of the first byte; a multiple of 16, so that ring alignment carries over. */
   readonly guestAddress: number;
-  /** The whole region, less than 4 GiB; not owned: whoever mapped it unmaps it after the last device closed. */
+  /** The whole region, less than 4 GiB; not owned: whoever mapped it unmaps it when every device is closed and has nothing in flight. */
   readonly buffer: ArrayBuffer | SharedArrayBuffer;
 }
 

@@ -42,6 +42,8 @@ export class MmioDevice implements Disposable {
   readonly #interrupt: () => void;
   readonly #onFailure: ((reason: Error) => void) | undefined;
   #queues: readonly (Virtqueue | undefined)[] = [];
+  /** Closed queues that a device still has requests of. */
+  #draining: Virtqueue[] = [];
   #active = false;
   #closed = false;
   #failure: Error | undefined;
@@ -66,10 +68,15 @@ export class MmioDevice implements Disposable {
     return this.#failure;
   }
 
-  /** Requests that the device took and has not completed; a snapshot waits until there are none. */
+  /**
+   * Requests that the device took and has not completed, those from before a reset or `close()` included.
+   * A snapshot waits until there are none; so does whoever unmaps guest memory, which an asynchronous
+   * request may still write to.
+   */
   get inFlight(): number {
     let total = 0;
     for (const queue of this.#queues) total += queue?.inFlight ?? 0;
+    for (const queue of this.#draining) total += queue.inFlight;
     return total;
   }
 
@@ -121,7 +128,7 @@ export class MmioDevice implements Disposable {
     this.#raise(VIRTIO_MMIO_INT_VRING);
   }
 
-  /** Closes the queues, then the device. */
+  /** Closes the queues, then the device. Guest memory may be unmapped once `inFlight` is 0. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -205,7 +212,12 @@ export class MmioDevice implements Disposable {
   }
 
   #stopQueues(): void {
-    for (const queue of this.#queues) queue?.close();
+    for (const queue of this.#queues) {
+      if (queue === undefined) continue;
+      queue.close();
+      this.#draining.push(queue);
+    }
+    this.#draining = this.#draining.filter(({ inFlight }) => inFlight > 0);
     this.#queues = [];
   }
 

@@ -90,7 +90,10 @@ describe("FsDevice", () => {
     queue.submit([bytes(1)], [1]);
     driver.notify(1);
     driver.reset();
+    // Guest memory must stay mapped until the session is done with it.
+    expect(driver.transport.inFlight).toBe(1);
     later[0]?.();
+    expect(driver.transport.inFlight).toBe(0);
     expect(queue.collect()).toEqual([]);
     expect(driver.interrupts).toBe(0);
     expect(resets).toBe(1);
