@@ -1,0 +1,105 @@
+// @ts-check
+// npm run bench -- AREA: run bench/AREA.mjs, print a table, write bench/results/AREA.json.
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { cpus, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
+
+/**
+ * One thing measured, ours and a peer's.
+ *
+ * @typedef {object} Measurement
+ * @property {string} name
+ * @property {string} unit
+ * @property {readonly number[]} ours samples
+ * @property {readonly number[]} peer samples; empty where there is no peer
+ * @property {string} peerName
+ * @property {boolean} [higherIsBetter] default: lower is better
+ *
+ * A file in bench/ exports this as `measure`; `note` reports progress.
+ * @typedef {(options: { note: (text: string) => void }) => Promise<readonly Measurement[]>} Measure
+ *
+ * @typedef {object} Row
+ * @property {string} name
+ * @property {string} unit
+ * @property {number} ours median
+ * @property {number | null} peer median
+ * @property {string} peerName
+ * @property {number | null} ratio above 1 where ours is better
+ * @property {number} n samples of ours
+ */
+
+/** @param {readonly number[]} samples */
+export function median(samples) {
+  if (samples.length === 0) return null;
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? 0;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
+}
+
+/**
+ * @param {Measurement} measurement
+ * @returns {Row}
+ */
+function toRow({ name, unit, ours, peer, peerName, higherIsBetter = false }) {
+  const our = median(ours);
+  const their = median(peer);
+  if (our === null) throw new Error(`${name} was not measured`);
+  const ratio = their === null ? null : higherIsBetter ? our / their : their / our;
+  return { name, unit, ours: our, peer: their, peerName, ratio, n: ours.length };
+}
+
+async function machine() {
+  const virtual = await readFile("/sys/class/dmi/id/sys_vendor", "utf8").catch(() => "");
+  return {
+    cpu: cpus()[0]?.model ?? "unknown",
+    cpus: cpus().length,
+    memoryMiB: Math.round(totalmem() / 2 ** 20),
+    kernel: (
+      await readFile("/proc/sys/kernel/osrelease", "utf8").catch(() => process.platform)
+    ).trim(),
+    vendor: virtual.trim(),
+    node: process.version,
+  };
+}
+
+/** @param {readonly Row[]} rows */
+function printTable(rows) {
+  const number = (/** @type {number | null} */ value) =>
+    value === null ? "-" : value.toLocaleString("en", { maximumSignificantDigits: 4 });
+  const cells = [
+    ["", "unit", "ours", "peer", "ratio", "n", "peer is"],
+    ...rows.map(({ name, unit, ours, peer, peerName, ratio, n }) => [
+      ...[name, unit, number(ours), number(peer)],
+      ...[ratio === null ? "-" : ratio.toFixed(2), String(n), peerName],
+    ]),
+  ];
+  const widths = cells[0]?.map((_, column) =>
+    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+  );
+  for (const row of cells) {
+    const line = row.map((cell, column) => {
+      const width = widths?.[column] ?? 0;
+      return column >= 2 && column <= 5 ? cell.padStart(width) : cell.padEnd(width);
+    });
+    process.stdout.write(`${line.join("  ").trimEnd()}\n`);
+  }
+}
+
+const BENCH = new URL("../bench/", import.meta.url);
+const areas = (await readdir(BENCH)).flatMap((file) =>
+  file.endsWith(".mjs") ? [file.slice(0, -4)] : [],
+);
+const area = process.argv[2];
+if (area === undefined || !areas.includes(area)) {
+  process.stderr.write(`Usage: npm run bench -- AREA\nAreas: ${areas.join(", ")}\n`);
+  process.exit(2);
+}
+/** @type {{ measure: Measure }} */
+const { measure } = await import(new URL(`${area}.mjs`, BENCH).href);
+const note = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
+const rows = (await measure({ note })).map(toRow);
+const file = fileURLToPath(new URL(`results/${area}.json`, BENCH));
+await mkdir(new URL("results/", BENCH), { recursive: true });
+await writeFile(file, `${JSON.stringify({ machine: await machine(), rows }, undefined, 2)}\n`);
+printTable(rows);
