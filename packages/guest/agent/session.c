@@ -132,10 +132,13 @@ static void send_exit(struct session *s) {
 /* -- After every event: what is owed to the host is queued and sent, and each fd is watched for what can happen next.
  * Frees the session when it is over; the caller must not touch it afterwards. */
 
+static void feed_stdin(struct session *s);
+
 static void lose_connection(struct session *s) {
 	if (s->flags & EXEC_KEEP && (s->state == STARTING || s->state == RUNNING)) {
 		source_close(&s->connection);
 		s->stdin_ends = true;
+		feed_stdin(s);
 		return;
 	}
 	signal_group(s, SIGKILL);
@@ -161,17 +164,18 @@ static void flush(struct session *s) {
 static void update(struct session *s) {
 	if (s->state == EXITED && s->output.fd < 0 && s->errors.fd < 0 && s->status.fd < 0)
 		send_exit(s);
+	flush(s);
+	/* Only now, when output has left: no later event is sure to come back for a credit that had to wait. */
 	if (s->credit && !s->out_length && s->state < CLOSING) {
 		put_u32(out_frame(s, FRAME_STDIN_CREDIT, 4), s->credit);
 		s->credit = 0;
+		flush(s);
 	}
-	bool open = s->connection.fd >= 0;
-	flush(s);
 	if (s->connection.fd < 0 && s->state == CLOSING) {
 		session_free(s);
 		return;
 	}
-	if (s->state == CLOSING && !s->out_length && open)
+	if (s->state == CLOSING && !s->out_length)
 		shutdown(s->connection.fd, SHUT_WR);
 	source_watch(&s->connection, EPOLLIN | (s->out_length ? (uint32_t)EPOLLOUT : 0));
 	source_watch(&s->status, EPOLLIN);

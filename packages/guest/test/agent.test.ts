@@ -103,6 +103,14 @@ describe("the agent, as an ordinary process of this host", () => {
     expect(stdout.equals(input)).toBe(true);
   });
 
+  it("returns stdin credit also when output was on its way first", async () => {
+    const input = Buffer.alloc(600_000, "x");
+    for (let round = 0; round < 40; round++) {
+      const { stdout } = await agent.client.run({ argv: ["cat"], input });
+      expect(stdout.length).toBe(input.length);
+    }
+  });
+
   it("reads end-of-file when no stdin is connected", async () => {
     const result = await agent.client.run({ argv: ["cat"] });
     expect(result).toMatchObject({ code: 0, stdout: Buffer.alloc(0) });
@@ -167,6 +175,20 @@ describe("the agent, as an ordinary process of this host", () => {
     process.close();
     await expect.poll(() => existsSync(marker), { timeout: 5000 }).toBe(true);
     rmSync(join(marker, ".."), { recursive: true });
+  });
+
+  it("ends the stdin of a `keep` process whose connection is lost", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "agent-keep-"));
+    const marker = join(directory, "marker");
+    const kept = agent.client.exec({
+      argv: sh(`cat; echo done >${marker}`),
+      keep: true,
+      stdin: true,
+    });
+    await kept.started;
+    kept.close();
+    await expect.poll(() => existsSync(marker), { timeout: 5000 }).toBe(true);
+    rmSync(directory, { recursive: true });
   });
 
   it("does not wait for a process left behind that holds the output open", async () => {
