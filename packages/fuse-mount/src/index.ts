@@ -3,4 +3,5 @@
  *
  * @packageDocumentation
  */
-export {};
+export { FuseMountError } from "./error.js";
+export { Mount, type MountOptions, mount } from "./mount.js";
