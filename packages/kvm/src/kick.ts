@@ -40,10 +40,11 @@ const syscallNative = lazyFunction<(number: number, a: number, b: number, c: num
 );
 
 /**
- * The kick signal unless the driver is told otherwise: a real-time signal in the middle of the range,
- * away from those that glibc (32, 33) and debuggers use.
+ * The kick signal unless the driver is told otherwise: SIGURG. Not a real-time signal, because those
+ * queue: kicks would pile up, and at RLIMIT_SIGPENDING fail. Nobody else needs it (the kernel sends it
+ * for out-of-band data, and only to who asks), debuggers pass it on, and without a handler it is ignored.
  */
-export const DEFAULT_KICK_SIGNAL = 40;
+export const DEFAULT_KICK_SIGNAL = 23;
 
 const installed = new Set<number>();
 
@@ -86,6 +87,8 @@ const CLOSED = 0;
 const KICKERS = 1;
 /** A kick that run() has not reported yet. */
 const PENDING = 2;
+
+const MAX_WAIT_MS = 1000;
 
 interface KvmKickToken extends VcpuKickToken {
   readonly hypervisor: "kvm";
@@ -140,10 +143,13 @@ export class KickTarget {
     if (Atomics.load(this.#state, PENDING) !== 0) Atomics.store(this.#page, IMMEDIATE_EXIT, 1);
   }
 
-  /** After this no kicker touches the run page. Waits for those under way: a few microseconds. */
+  /**
+   * After this no kicker touches the run page. Waits for those under way, which takes microseconds,
+   * but not for ever: a worker terminated in the middle of a kick never leaves it.
+   */
   close(): void {
     Atomics.store(this.#state, CLOSED, 1);
-    for (;;) {
+    for (let waited = 0; waited < MAX_WAIT_MS; waited++) {
       const kickers = Atomics.load(this.#state, KICKERS);
       if (kickers === 0) return;
       Atomics.wait(this.#state, KICKERS, kickers, 1);

@@ -22,7 +22,8 @@ export interface KvmOptions {
   readonly device?: string;
   /**
    * The signal that ends a running vCPU, used by the whole process for nothing else. Default
-   * {@link DEFAULT_KICK_SIGNAL}.
+   * {@link DEFAULT_KICK_SIGNAL}; otherwise SIGUSR2 (12) or SIGIO (29). Real-time signals queue, so
+   * kicks would pile up; Node.js has SIGUSR1; the others have meanings.
    */
   readonly kickSignal?: number;
 }
@@ -41,6 +42,8 @@ const required: readonly CapabilityName[] = [
  * One page of identity map, then three of task state, below the top of the first 4 GiB.
  */
 export const RESERVED_GUEST_RANGE = { address: 0xfffb_c000, size: 0x4000 } as const;
+
+const kickSignals: ReadonlySet<number> = new Set([DEFAULT_KICK_SIGNAL, 12, 29]);
 
 const remedies: Readonly<Record<string, string>> = {
   ENOENT:
@@ -65,6 +68,10 @@ export class Kvm implements Hypervisor {
   constructor(options: KvmOptions = {}) {
     this.#device = options.device ?? "/dev/kvm";
     this.#kickSignal = options.kickSignal ?? DEFAULT_KICK_SIGNAL;
+    if (!kickSignals.has(this.#kickSignal)) {
+      const message = `signal ${options.kickSignal} cannot kick vCPUs: choose ${[...kickSignals].join(", ")}`;
+      throw new KvmError("ERR_KVM_ARGUMENT", message);
+    }
   }
 
   isAvailable(): Availability {
@@ -107,6 +114,9 @@ export class Kvm implements Hypervisor {
   }
 
   allocateMemory(size: number): HostMemory {
+    if (!Number.isSafeInteger(size) || size <= 0) {
+      throw new KvmError("ERR_KVM_ARGUMENT", `cannot allocate ${size} bytes of memory`);
+    }
     return Mapping.anonymous(Math.ceil(size / 4096) * 4096);
   }
 

@@ -47,6 +47,19 @@ describe("without a usable device", () => {
   });
 });
 
+test("a signal that cannot serve as a kick is refused with those that can", () => {
+  for (const kickSignal of [0, 9, 10, 11, 40, 99, Number.NaN]) {
+    expect(codeOf(() => new Kvm({ kickSignal }))).toBe("ERR_KVM_ARGUMENT");
+  }
+  expect(() => new Kvm({ kickSignal: 40 })).toThrow(/choose 23, 12, 29$/);
+});
+
+test("memory of no or an impossible size is refused", () => {
+  for (const size of [0, -1, 1.5, Number.POSITIVE_INFINITY]) {
+    expect(codeOf(() => new Kvm().allocateMemory(size))).toBe("ERR_KVM_ARGUMENT");
+  }
+});
+
 const kvm = new Kvm();
 const availability = kvm.isAvailable();
 const title = availability.usable ? "with a device" : `no KVM here: ${availability.reason}`;
