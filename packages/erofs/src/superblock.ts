@@ -57,7 +57,7 @@ export function decodeSuperBlock(start: Uint8Array, imageSize: number): ErofsSup
   if (raw.feature_compat & EROFS_FEATURE_COMPAT_SB_CHKSUM) {
     // As the kernel: to the end of the first block, or for one block where blocks are smaller.
     const length = blockSize > EROFS_SUPER_OFFSET ? blockSize - EROFS_SUPER_OFFSET : blockSize;
-    const covered = start.slice(EROFS_SUPER_OFFSET, EROFS_SUPER_OFFSET + length);
+    const covered = new Uint8Array(start.subarray(EROFS_SUPER_OFFSET, EROFS_SUPER_OFFSET + length));
     covered.fill(0, superBlock.offsets.checksum, superBlock.offsets.checksum + 4);
     if (covered.length < length || crc32c(covered) !== raw.checksum) {
       throw corrupt("its checksum does not match, so the image is damaged");

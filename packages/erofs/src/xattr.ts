@@ -111,7 +111,7 @@ export function decodeXattr(bytes: Uint8Array, at: number, nid: number): Decoded
       const prefix = prefixes.get(entry.e_name_index) ?? `index-${entry.e_name_index}.`;
       return {
         name: prefix + decodeName(bytes.subarray(nameAt, valueAt)),
-        value: bytes.slice(valueAt, valueAt + entry.e_value_size),
+        value: new Uint8Array(bytes.subarray(valueAt, valueAt + entry.e_value_size)),
         size: entrySize(entry.e_name_len, entry.e_value_size),
       };
     }

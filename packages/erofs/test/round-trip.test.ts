@@ -105,6 +105,19 @@ test("a damaged image gives correct data or an ErofsError, never another failure
   expect(refused).toBeGreaterThan(0);
 });
 
+test("reading changes nothing in the buffer an image is in", async () => {
+  const [tree] = fc.sample(sample, 1);
+  if (tree === undefined) throw new Error("no sample");
+  const buffer = Buffer.from((await imageOf(tree)).bytes);
+  const input = {
+    size: buffer.length,
+    read: (at: number, length: number) => buffer.subarray(at, at + length),
+  };
+  const before = Buffer.from(buffer);
+  await listImage(await ErofsReader.open(input));
+  expect(buffer.equals(before)).toBe(true);
+});
+
 test("any bytes at all are refused with an ErofsError", async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 5000 }), async (bytes) => {

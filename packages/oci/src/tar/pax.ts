@@ -25,7 +25,8 @@ export function parsePax(bytes: Uint8Array): PaxRecords {
     const equals = bytes.indexOf(0x3d, space);
     if (equals <= space + 1 || equals >= end) throw malformed("a record has no key");
     const key = decodeName(bytes.subarray(space + 1, equals));
-    records.set(key, bytes.slice(equals + 1, end - 1));
+    // A copy: `slice` of a Buffer would keep the whole chunk in memory.
+    records.set(key, new Uint8Array(bytes.subarray(equals + 1, end - 1)));
     at = end;
   }
   return records;
