@@ -68,7 +68,8 @@ export async function ensureInitramfs(options: EnsureOptions = {}): Promise<stri
   return path;
 }
 
-function cacheDirectory(): string {
+/** Where built assets are kept: `$XDG_CACHE_HOME/supermachine`, by default in `~/.cache`. */
+export function cacheDirectory(): string {
   const { XDG_CACHE_HOME: configured } = process.env;
   return join(configured || join(homedir(), ".cache"), "supermachine");
 }

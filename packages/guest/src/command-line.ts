@@ -39,6 +39,11 @@ export interface CommandLineOptions {
   console?: string;
   /** Lets kernel messages through to the console; otherwise only what ends the machine. */
   verbose?: boolean;
+  /**
+   * How the kernel resets the machine: by a triple fault (the default), which every machine understands, or
+   * by the keyboard controller's reset line, which a machine can tell from a crash.
+   */
+  reset?: "triple-fault" | "keyboard-controller";
   /** How the machine ends: a reset by triple fault (`reboot`, the default) needs no device for it. */
   powerOff?: "reboot" | "poweroff" | "halt";
   /** Static network configuration, in the form of the kernel's `ip=` parameter. */
@@ -59,7 +64,7 @@ export function kernelCommandLine(options: CommandLineOptions = {}): string {
   const words = [
     // A panic, and with it the end of PID 1, resets the machine at once.
     "panic=-1",
-    "reboot=t",
+    options.reset === "keyboard-controller" ? "reboot=k" : "reboot=t",
     // The clock is set from the host; waiting for a keyboard controller or a bus that is not there costs time.
     "no_timer_check",
     ...(options.console ? [`console=${options.console}`] : []),

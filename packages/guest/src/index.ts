@@ -11,6 +11,7 @@ export {
   type RunRequest,
 } from "./agent-client.js";
 export {
+  cacheDirectory,
   type EnsureOptions,
   ensureAgent,
   ensureInitramfs,

@@ -4,14 +4,12 @@
  *
  * @packageDocumentation
  */
+export type { MachineExit, MachineExitReason } from "@supermachine-internal/console";
 export type { QemuDisk } from "./arguments.js";
 export { findQemu, type QemuBinary } from "./binary.js";
-export { ConsoleLog } from "./console-log.js";
 export { QemuError, type QemuErrorCode } from "./error.js";
 export {
   MAX_CPUS,
-  type QemuExit,
-  type QemuExitReason,
   QemuMachine,
   type QemuMachineOptions,
 } from "./machine.js";

@@ -2,10 +2,10 @@ import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { serveVhostUser, type VhostUserServer, type VirtioDevice } from "@supermachine/virtio";
+import { ConsoleLog, type MachineExit } from "@supermachine-internal/console";
 import { type QemuDisk, qemuArguments } from "./arguments.js";
 import { findQemu } from "./binary.js";
 import { type BoundProcess, spawnBound } from "./bound-process.js";
-import { ConsoleLog } from "./console-log.js";
 import { QemuError } from "./error.js";
 import { frontEndFor } from "./front-end.js";
 
@@ -16,26 +16,6 @@ const MIN_MEMORY_MIB = 32;
 const MAX_MEMORY_MIB = 1024 * 1024;
 /** The most vCPUs of a machine. */
 export const MAX_CPUS = 16;
-
-/** Why a machine ended. */
-export type QemuExitReason =
-  /** The guest switched itself off or reset: the normal end. A triple fault looks the same. */
-  | "shutdown"
-  /** The guest's kernel panicked. */
-  | "panic"
-  /** The host stopped the machine. */
-  | "stopped"
-  /** QEMU failed, or somebody killed it. */
-  | "hypervisor-error";
-
-/** The end of a machine. */
-export interface QemuExit {
-  readonly reason: QemuExitReason;
-  /** One sentence for a person. */
-  readonly message: string;
-  /** The last lines of the guest's console, oldest first. */
-  readonly console: readonly string[];
-}
 
 /** Options of {@link QemuMachine.start}. */
 export interface QemuMachineOptions {
@@ -77,8 +57,8 @@ export interface QemuMachineOptions {
  */
 export class QemuMachine implements AsyncDisposable {
   /** Settles when QEMU has ended and everything the machine owned is released. Never rejects. */
-  readonly exited: Promise<QemuExit>;
-  readonly console = new ConsoleLog();
+  readonly exited: Promise<MachineExit>;
+  readonly #console = new ConsoleLog();
   readonly #child: BoundProcess;
   #stderr = "";
   #stopping = false;
@@ -135,7 +115,7 @@ export class QemuMachine implements AsyncDisposable {
   ) {
     this.#child = child;
     child.stdout.on("data", (bytes: Buffer) => {
-      this.console.append(bytes);
+      this.#console.append(bytes);
       onConsole?.(bytes);
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -146,9 +126,14 @@ export class QemuMachine implements AsyncDisposable {
       child.once("close", (code, signal) => {
         clearTimeout(this.#killTimer);
         release();
-        resolve({ ...this.#explain(code, signal), console: this.console.lines() });
+        resolve({ ...this.#explain(code, signal), console: this.#console.lines() });
       });
     });
+  }
+
+  /** The last lines of the guest's console, oldest first. */
+  consoleLines(): readonly string[] {
+    return this.#console.lines();
   }
 
   /** The process id of QEMU. */
@@ -157,7 +142,7 @@ export class QemuMachine implements AsyncDisposable {
   }
 
   /** Ends the machine at once, as pulling the plug would; its disks are flushed. Idempotent. */
-  async stop(): Promise<QemuExit> {
+  async stop(): Promise<MachineExit> {
     if (!this.#stopping) {
       this.#stopping = true;
       this.#child.kill("SIGTERM");
@@ -176,8 +161,8 @@ export class QemuMachine implements AsyncDisposable {
     await this.stop();
   }
 
-  #explain(code: number | null, signal: string | null): Pick<QemuExit, "reason" | "message"> {
-    const { panic } = this.console;
+  #explain(code: number | null, signal: string | null): Pick<MachineExit, "reason" | "message"> {
+    const { panic } = this.#console;
     if (panic !== undefined) {
       return { reason: "panic", message: `the guest's kernel panicked: ${panic}` };
     }

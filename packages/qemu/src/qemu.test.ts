@@ -5,7 +5,7 @@ import { RngDevice, VsockDevice } from "@supermachine/virtio";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { qemuArguments } from "./arguments.js";
-import { ConsoleLog, findQemu, QemuMachine } from "./index.js";
+import { findQemu, QemuMachine } from "./index.js";
 
 let directory: string;
 beforeEach(() => {
@@ -128,32 +128,4 @@ test("a comma in a path or a tag does not become another property", () => {
   expect(args).toContain("socket,id=device0,path=/a,,server=on");
   expect(args).toContain("d,chardev=device0,tag=x,,y=z,bus=virtio-mmio-bus.7");
   expect(args).toContain("a,b");
-});
-
-test("the console is the same however it is cut into pieces, and bounded", () => {
-  fc.assert(
-    fc.property(
-      fc.string({ unit: "binary", maxLength: 300 }),
-      fc.array(fc.nat(40)),
-      (text, cuts) => {
-        const bytes = Buffer.from(`${text}\nKernel panic - not syncing: oops\r\nend`);
-        const whole = new ConsoleLog();
-        whole.append(bytes);
-        const pieces = new ConsoleLog();
-        let at = 0;
-        for (const cut of cuts) {
-          pieces.append(bytes.subarray(at, at + cut));
-          at += cut;
-        }
-        pieces.append(bytes.subarray(at));
-        expect(pieces.lines()).toEqual(whole.lines());
-        expect(pieces.panic).toContain("oops");
-      },
-    ),
-  );
-  const log = new ConsoleLog();
-  for (let i = 0; i < 500; i++) log.append(Buffer.from("x".repeat(5000)));
-  for (let i = 0; i < 500; i++) log.append(Buffer.from("y\n"));
-  expect(log.lines()).toHaveLength(100);
-  expect(log.lines().every((line) => line.length <= 1000)).toBe(true);
 });

@@ -27,7 +27,7 @@ function start(steps: string, options: Partial<QemuMachineOptions> = {}): Promis
 
 /** Waits until the guest's PID 1 runs. */
 async function untilUp(machine: QemuMachine): Promise<void> {
-  const up = () => machine.console.lines().some((line) => line.startsWith("up:"));
+  const up = () => machine.consoleLines().some((line) => line.startsWith("up:"));
   while (!up()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 

@@ -7,6 +7,7 @@ import {
   ensureKernel,
   type GuestProcess,
   kernelCommandLine,
+  type VsockConnector,
 } from "@supermachine/guest";
 import { ImageStore, type StoredImage } from "@supermachine/oci";
 import type { MachineExit } from "@supermachine/vmm";
@@ -133,7 +134,11 @@ export class Vm implements AsyncDisposable {
       const ended = machine.exited.then((exit) => Promise.reject(bootFailure(exit)));
       ended.catch(() => {});
       const agent = await Promise.race([accepted ?? ended, ended]);
-      return new Vm(image, hypervisor, machine, agent, imageEnvironment(image, options.env));
+      return new Vm(image, hypervisor, machine, agent, {
+        PATH: DEFAULT_PATH,
+        ...image.config.env,
+        ...options.env,
+      });
     } catch (error) {
       boot.abort();
       await machine.stop();
@@ -192,7 +197,7 @@ export class Vm implements AsyncDisposable {
 
   #request(argv: readonly string[], options: SpawnOptions): ExecRequest {
     const { config } = this.image;
-    const { tty, timeoutMs, signal, user = config.user, cwd = config.workingDir } = options;
+    const { tty, timeoutMs, signal, user = config.user, cwd = config.workdir } = options;
     return {
       argv,
       env: { ...this.#env, ...options.env },
@@ -256,19 +261,6 @@ async function machineConfig(
       reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
     }),
   };
-}
-
-/** The environment of every command: a usual PATH, then the image's, then the caller's. */
-function imageEnvironment(
-  image: StoredImage,
-  extra: Readonly<Record<string, string>> | undefined,
-): Record<string, string> {
-  const env: Record<string, string> = { PATH: DEFAULT_PATH };
-  for (const assignment of image.config.env) {
-    const at = assignment.indexOf("=");
-    if (at > 0) env[assignment.slice(0, at)] = assignment.slice(at + 1);
-  }
-  return { ...env, ...extra };
 }
 
 function consoleTail(lines: readonly string[]): string {

@@ -4,8 +4,8 @@
  *
  * @packageDocumentation
  */
-export { ConsoleLog } from "./console-log.js";
+
+export type { MachineExit, MachineExitReason } from "@supermachine-internal/console";
 export { VmmError, type VmmErrorCode } from "./errors.js";
-export type { MachineExit, MachineExitReason } from "./exit.js";
 export { MAX_CPUS, Machine, type MachineOptions } from "./machine.js";
 export { runVcpuThread } from "./vcpu-thread.js";

@@ -1,16 +1,19 @@
 import { Worker } from "node:worker_threads";
 import type { HostMemory, Hypervisor, VcpuKickToken, VmHandle } from "@supermachine/hypervisor";
 import { GuestMemory, type VirtioDevice } from "@supermachine/virtio";
+import {
+  ConsoleLog,
+  type MachineExit,
+  type MachineExitReason,
+} from "@supermachine-internal/console";
 import { ResourceStack } from "@supermachine-internal/libc";
 import { type LinuxEntry, loadLinux } from "./boot/linux.js";
 import { writeLongModeTables } from "./boot/long-mode.js";
 import { writeMpTable } from "./boot/mp-table.js";
 import { openBootFile } from "./boot-file.js";
-import { ConsoleLog } from "./console-log.js";
 import { SERIAL_STATE_SIZE } from "./device/serial.js";
 import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
-import type { MachineExit, MachineExitReason } from "./exit.js";
 import { ramRanges } from "./memory-map.js";
 import { VcpuControl } from "./vcpu-control.js";
 import type { VcpuMessage, VcpuThreadData } from "./vcpu-thread.js";
@@ -52,7 +55,7 @@ export interface MachineOptions {
 export class Machine implements AsyncDisposable {
   /** Settles when the machine has ended and everything it owned is released. Never rejects. */
   readonly exited: Promise<MachineExit>;
-  readonly console = new ConsoleLog();
+  readonly #console = new ConsoleLog();
   readonly #resources = new ResourceStack();
   readonly #control: VcpuControl;
   readonly #vm: VmHandle;
@@ -109,6 +112,11 @@ export class Machine implements AsyncDisposable {
     this.exited = this.#waitForEnd();
   }
 
+  /** The last lines of the guest's console, oldest first. */
+  consoleLines(): readonly string[] {
+    return this.#console.lines();
+  }
+
   /** Ends the machine at once, as pulling the plug would. Idempotent. */
   async stop(): Promise<MachineExit> {
     this.#finish("stopped", "the machine was stopped");
@@ -163,7 +171,7 @@ export class Machine implements AsyncDisposable {
         this.#control.serve(index, (write) => this.#bus.handle(write));
         return;
       case "console":
-        this.console.append(message.bytes);
+        this.#console.append(message.bytes);
         this.#onConsole?.(message.bytes);
         return;
       case "ended":
@@ -172,7 +180,7 @@ export class Machine implements AsyncDisposable {
   }
 
   #onEnded({ end, detail }: Extract<VcpuMessage, { type: "ended" }>): void {
-    const panic = this.console.panic;
+    const panic = this.#console.panic;
     if (end === "stopped") return;
     if (panic !== undefined) this.#finish("panic", `the guest's kernel panicked: ${panic}`);
     else if (end === "reset") this.#finish("shutdown", "the guest shut down");
@@ -198,7 +206,7 @@ export class Machine implements AsyncDisposable {
     clearInterval(this.#kicker);
     this.#resources.dispose();
     const { reason, message } = this.#end ?? { reason: "stopped", message: "" };
-    return { reason, message, console: this.console.lines() };
+    return { reason, message, console: this.#console.lines() };
   }
 }
 

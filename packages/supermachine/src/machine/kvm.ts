@@ -21,7 +21,7 @@ export function startKvmMachine(config: MachineConfig, listener: MachineListener
   return {
     vsock,
     exited: machine.exited,
-    consoleLines: () => machine.console.lines(),
+    consoleLines: () => machine.consoleLines(),
     stop: () => machine.stop(),
     [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose](),
   };

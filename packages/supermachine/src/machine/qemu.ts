@@ -26,7 +26,7 @@ export async function startQemuMachine(
     return {
       vsock,
       exited: machine.exited.finally(() => directory[Symbol.dispose]()),
-      consoleLines: () => machine.console.lines(),
+      consoleLines: () => machine.consoleLines(),
       stop: () => machine.stop(),
       [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose](),
     };

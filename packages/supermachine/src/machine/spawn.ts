@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { join } from "node:path";
-import { ConsoleLog, type MachineExit } from "@supermachine/vmm";
+import { ConsoleLog, type MachineExit } from "@supermachine-internal/console";
 import { fromPlainError, SupermachineError } from "../errors.js";
 import { RuntimeDirectory } from "../runtime-directory.js";
 import type { MachineConfig, MachineListener, RunningMachine } from "./config.js";

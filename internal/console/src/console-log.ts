@@ -1,9 +1,13 @@
+import { StringDecoder } from "node:string_decoder";
+
 const PANIC = "Kernel panic - not syncing";
 
-/** The last lines of a console, for error messages: bounded however much a guest prints. */
+/** The last lines of a console, for messages to people: bounded however much a guest prints. */
 export class ConsoleLog {
+  readonly #decoder = new StringDecoder("utf8");
   readonly #lines: string[] = [];
   readonly #maxLines: number;
+  /** In UTF-16 code units. */
   readonly #maxLineLength: number;
   #partial = "";
   #panic: string | undefined;
@@ -14,9 +18,10 @@ export class ConsoleLog {
   }
 
   append(bytes: Uint8Array): void {
-    const text = this.#partial + Buffer.from(bytes).toString("latin1");
+    const text = this.#partial + this.#decoder.write(Buffer.from(bytes));
     const lines = text.split("\n");
-    this.#partial = (lines.pop() ?? "").slice(-this.#maxLineLength);
+    // An endless line keeps its beginning: a panic message has its reason there.
+    this.#partial = (lines.pop() ?? "").slice(0, this.#maxLineLength);
     for (const line of lines) this.#add(line.replace(/\r$/, "").slice(0, this.#maxLineLength));
   }
 
@@ -31,7 +36,7 @@ export class ConsoleLog {
   }
 
   #add(line: string): void {
-    if (this.#panic === undefined && line.includes(PANIC)) this.#panic = line;
+    if (line.includes(PANIC)) this.#panic ??= line;
     this.#lines.push(line);
     if (this.#lines.length > this.#maxLines) this.#lines.shift();
   }

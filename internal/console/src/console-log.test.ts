@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ConsoleLog } from "./console-log.js";
 
@@ -23,4 +24,27 @@ test("a kernel panic is remembered after its line has scrolled away", () => {
   log.append(bytes("[ 0.1] Kernel panic - not syncing: VFS\na\nb\nc\n"));
   expect(log.panic).toContain("VFS");
   expect(log.lines()).toEqual(["b", "c"]);
+});
+
+test("the lines are the same however the console is cut into pieces", () => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: "binary", maxLength: 300 }),
+      fc.array(fc.nat(40)),
+      (text, cuts) => {
+        const bytes = Buffer.from(`${text}\nKernel panic - not syncing: oops\r\nend`);
+        const whole = new ConsoleLog();
+        whole.append(bytes);
+        const pieces = new ConsoleLog();
+        let at = 0;
+        for (const cut of cuts) {
+          pieces.append(bytes.subarray(at, at + cut));
+          at += cut;
+        }
+        pieces.append(bytes.subarray(at));
+        expect(pieces.lines()).toEqual(whole.lines());
+        expect(pieces.panic).toContain("oops");
+      },
+    ),
+  );
 });
