@@ -65,6 +65,8 @@ export class DirentSink implements DirectorySink {
 /** Writes `struct fuse_direntplus` records. */
 export class DirentPlusSink implements DirectoryPlusSink {
   readonly entry = new EntryReply();
+  /** The nodes whose lookup count the listing has raised. */
+  readonly delivered: number[] = [];
   #bytes: Uint8Array = new Uint8Array(0);
   #view = new DataView(this.#bytes.buffer);
   #at = 0;
@@ -88,6 +90,7 @@ export class DirentPlusSink implements DirectoryPlusSink {
     this.#end = end;
     this.#entryValidMs = entryValidMs;
     this.#attrValidMs = attrValidMs;
+    this.delivered.length = 0;
     this.#clearEntry();
   }
 
@@ -105,6 +108,7 @@ export class DirentPlusSink implements DirectoryPlusSink {
     const type = (mode >> 12) & 15;
     writeDirent(this.#bytes, this.#view, dirent, next, name, nameBytes, ino, type, offset);
     this.#at = next;
+    if (this.entry.nodeid !== 0) this.delivered.push(this.entry.nodeid);
     this.#clearEntry();
     return true;
   }

@@ -20,6 +20,7 @@ import {
   printRequest,
 } from "@supermachine/fuse-protocol";
 import type { FsBackend } from "./backend.js";
+import { ClientLedger } from "./client-ledger.js";
 import { FuseError } from "./error.js";
 import { type Logger, processWarnings } from "./logger.js";
 import { negotiate, type Wishes } from "./negotiate.js";
@@ -50,6 +51,12 @@ export interface SessionOptions {
   readonly writebackCache?: boolean;
   /** log2 of the alignment of DAX mappings in bytes. Default 12. */
   readonly mapAlignment?: number;
+  /**
+   * Other sessions use the same backend. Then the end of this one does not call `destroy`: the session
+   * keeps account of what its client holds and gives just that back, and the client cannot forget more
+   * than it was given. `init` is called for each session. Default false.
+   */
+  readonly sharedBackend?: boolean;
   /** Default: warnings on the process. */
   readonly logger?: Logger;
 }
@@ -66,6 +73,7 @@ export class Session implements Disposable {
   readonly #validity: Validity;
   readonly #idle: RequestSlot[] = [];
   readonly #pending = new Set<RequestSlot>();
+  readonly #ledger: ClientLedger | undefined;
   #handlers: HandlerTable = handlers;
   #info: SessionInfo | undefined;
   #closed = false;
@@ -73,6 +81,7 @@ export class Session implements Disposable {
   constructor(backend: FsBackend, options: SessionOptions = {}) {
     this.#backend = backend;
     this.#logger = options.logger ?? processWarnings;
+    this.#ledger = options.sharedBackend === true ? new ClientLedger() : undefined;
     this.#wishes = {
       maxWrite: Math.max(4096, Math.min(options.maxWrite ?? 2 ** 20, 2 ** 20)),
       writebackCache: options.writebackCache ?? false,
@@ -185,6 +194,11 @@ export class Session implements Disposable {
       this.#reply(slot, -EIO, false);
       return;
     }
+    if (this.#ledger !== undefined) {
+      this.#ledger.record(slot);
+      // The client has left while the backend was still at it.
+      if (this.#info === undefined) this.#ledger.settle(new RequestSlot(), this.#backend);
+    }
     this.#reply(slot, handler.finish(slot, result), handler.direct === true);
   }
 
@@ -260,7 +274,8 @@ export class Session implements Disposable {
   #destroyBackend(): number {
     this.#info = undefined;
     for (const slot of this.#pending) slot.interrupt();
-    this.#backend.destroy?.();
+    if (this.#ledger === undefined) this.#backend.destroy?.();
+    else this.#ledger.settle(new RequestSlot(), this.#backend);
     return 0;
   }
 
@@ -285,7 +300,7 @@ export class Session implements Disposable {
 
   #forget(slot: RequestSlot): void {
     this.#take(slot);
-    this.#backend.forget?.(slot.nodeid, slot.u64(BODY + fuse_forget_in.offsets.nlookup));
+    this.#forgetNode(slot.nodeid, slot.u64(BODY + fuse_forget_in.offsets.nlookup));
   }
 
   #batchForget(slot: RequestSlot): void {
@@ -295,8 +310,13 @@ export class Session implements Disposable {
     const o = fuse_forget_one.offsets;
     for (let i = 0; i < count; i++) {
       const at = start + i * fuse_forget_one.size;
-      this.#backend.forget?.(slot.u64(at + o.nodeid), slot.u64(at + o.nlookup));
+      this.#forgetNode(slot.u64(at + o.nodeid), slot.u64(at + o.nlookup));
     }
+  }
+
+  #forgetNode(nodeid: number, count: number): void {
+    const taken = this.#ledger?.forget(nodeid, count) ?? count;
+    if (taken > 0) this.#backend.forget?.(nodeid, taken);
   }
 
   /** A request that has been answered meanwhile is none of the pending: nothing to do then. */

@@ -6,6 +6,7 @@ import {
   fuse_ext_header,
   fuse_in_header,
   fuse_out_header,
+  fuse_release_in,
   fuse_supp_groups,
   NAME_MAX,
   type Operation,
@@ -287,6 +288,11 @@ export class RequestSlot implements RequestContext {
 
   setLockOwner(at: number): void {
     this.#lockOwnerAt = at;
+  }
+
+  /** The handle of a RELEASE or RELEASEDIR. */
+  releasedHandle(): number {
+    return this.u64(HEADER + fuse_release_in.offsets.fh);
   }
 
   /** Skips arguments of another size than the operation's struct. */

@@ -75,6 +75,8 @@ export interface FuseChannel {
    * `unique` of the request is 0: then none comes.
    */
   exchange(request: Uint8Array, unique: bigint): Promise<Uint8Array | undefined>;
+  /** Ends the connection. */
+  close?(): void;
 }
 
 /** What a client says in INIT. */
@@ -91,7 +93,7 @@ export interface ClientOptions {
  * resolves to the decoded reply or rejects with {@link FuseError}. It caches nothing and does not count
  * lookups.
  */
-export class FuseClient {
+export class FuseClient implements Disposable {
   readonly #channel: FuseChannel;
   readonly #credentials: Credentials;
   #unique = 0n;
@@ -104,6 +106,15 @@ export class FuseClient {
   /** The `unique` of the last request, to interrupt it. */
   get lastUnique(): bigint {
     return this.#unique;
+  }
+
+  /** Ends the connection; requests under way are rejected. */
+  close(): void {
+    this.#channel.close?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   /** Sends a request built by hand and resolves to the body of its reply. */

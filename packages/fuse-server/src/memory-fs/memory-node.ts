@@ -1,4 +1,9 @@
 import {
+  FATTR_ATIME,
+  FATTR_ATIME_NOW,
+  FATTR_CTIME,
+  FATTR_MTIME,
+  FATTR_MTIME_NOW,
   nameLength,
   S_IFDIR,
   S_IFMT,
@@ -7,6 +12,8 @@ import {
   S_ISUID,
 } from "@supermachine/fuse-protocol";
 import type { Attr } from "../reply.js";
+import type { SetattrRequest } from "../request.js";
+import type { ExtendedAttributes } from "./extended-attributes.js";
 import { SparseContent } from "./sparse-content.js";
 
 /** A name in a directory. */
@@ -36,7 +43,7 @@ export class MemoryNode {
   /** Nanoseconds of the millisecond, where a client set the time exactly. */
   atimeRest = 0;
   mtimeRest = 0;
-  xattrs: Map<string, Uint8Array> | undefined;
+  xattrs: ExtendedAttributes | undefined;
   /** Of a regular file. */
   readonly content: SparseContent | undefined;
   /** Of a directory, in the order of their cookies. */
@@ -101,6 +108,11 @@ export class MemoryNode {
     this.nlink++;
   }
 
+  /** Bytes of memory of the content and the extended attributes. */
+  get bytes(): number {
+    return (this.content?.allocated ?? 0) + (this.xattrs?.bytes ?? 0);
+  }
+
   touchContent(): void {
     this.mtime = Date.now();
     this.mtimeRest = 0;
@@ -117,7 +129,30 @@ export class MemoryNode {
     this.mode &= ~S_ISUID;
     // Without group execute permission, the bit used to mean mandatory locking.
     if ((this.mode & 0o010) !== 0) this.mode &= ~S_ISGID;
-    this.xattrs?.delete("security.capability");
+    this.xattrs?.remove("security.capability");
+  }
+
+  /** The times of a setattr, after its other changes. */
+  setTimes(request: SetattrRequest): void {
+    const { valid } = request;
+    if ((valid & FATTR_ATIME_NOW) !== 0) {
+      this.atime = this.ctime;
+      this.atimeRest = 0;
+    } else if ((valid & FATTR_ATIME) !== 0) {
+      this.atimeRest = request.atimensec % 1_000_000;
+      this.atime = request.atime * 1000 + (request.atimensec - this.atimeRest) / 1_000_000;
+    }
+    if ((valid & FATTR_MTIME_NOW) !== 0) {
+      this.mtime = this.ctime;
+      this.mtimeRest = 0;
+    } else if ((valid & FATTR_MTIME) !== 0) {
+      this.mtimeRest = request.mtimensec % 1_000_000;
+      this.mtime = request.mtime * 1000 + (request.mtimensec - this.mtimeRest) / 1_000_000;
+    }
+    // Only a kernel with its own cache of times (FUSE_WRITEBACK_CACHE) sends this one.
+    if ((valid & FATTR_CTIME) !== 0) {
+      this.ctime = request.ctime * 1000 + Math.floor(request.ctimensec / 1_000_000);
+    }
   }
 
   fill(attr: Attr): void {
