@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { projects: ["packages/*", "internal/*", "lab/test"], pool: "forks" },
+  test: { projects: ["packages/*", "internal/*", "lab/test", "scripts/test"], pool: "forks" },
 });

@@ -1,6 +1,7 @@
 // @ts-check
 // npm run setup [-- demo|test]: everything a fresh clone needs. Only Node's own modules are imported
 // here and below: this runs before any dependency exists. Each step does nothing when done before.
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ensureLabKernel } from "../lab/kernel.mjs";
 import { exists } from "./cache.mjs";
@@ -32,8 +33,15 @@ export async function setup(profile) {
 
 async function build() {
   const turbo = ["--env-file=turbo.env", "node_modules/turbo/bin/turbo"];
-  const output = await run(process.execPath, [...turbo, "run", "build"], { cwd: ROOT });
+  const output = await run(
+    process.execPath,
+    [...turbo, "run", "build", "--output-logs=errors-only"],
+    { cwd: ROOT },
+  );
   if (!(await exists(CLI))) throw new Error("the build made no packages/supermachine/dist/cli.js");
+  // npm links the commands of workspaces on install, but only those that exist by then.
+  if (!(await exists(join(ROOT, "node_modules", ".bin", "supermachine"))))
+    await run("npm", ["rebuild", "supermachine", "--ignore-scripts"], { cwd: ROOT });
   return /Tasks:\s+(.*)/.exec(output)?.[1];
 }
 

@@ -6,7 +6,12 @@ import { readFileSync } from "node:fs";
  * @typedef {object} Summary
  * @property {number} passed
  * @property {number} failed
- * @property {{ name: string, facility: string | undefined, reason: string }[]} skipped
+ * @property {Skip[]} skipped
+ *
+ * @typedef {object} Skip
+ * @property {string} name file and test
+ * @property {string | undefined} facility of the machine that is missing
+ * @property {string | undefined} reason
  */
 
 /**
@@ -31,15 +36,15 @@ export function summarize(files) {
 
 /**
  * @param {Summary} summary
- * @param {{ testResults: { name: string, status: string, assertionResults: { status: string, fullName: string }[] }[] }} report
+ * @param {{ testResults: { name: string, status: string, assertionResults: { status: string, fullName: string, meta?: { skipReason?: string } }[] }[] }} report
  */
 function addReport(summary, report) {
   for (const file of report.testResults) {
     const failedBefore = summary.failed;
-    for (const { status, fullName } of file.assertionResults) {
+    for (const { status, fullName, meta } of file.assertionResults) {
       if (status === "passed") summary.passed += 1;
       else if (status === "failed") summary.failed += 1;
-      else summary.skipped.push(skip(`${file.name}: ${fullName}`));
+      else summary.skipped.push(skip(file.name, fullName, meta?.skipReason));
     }
     // A file that could not be loaded, or whose hooks failed, names no failed test.
     if (file.status === "failed" && summary.failed === failedBefore) summary.failed += 1;
@@ -47,13 +52,17 @@ function addReport(summary, report) {
 }
 
 /**
- * The reason for a skip is in the name, put there by `requireFacility` of internal/testing.
+ * A missing facility is in the name, put there by `requireFacility` of internal/testing; a test that
+ * finds out while it runs gives a reason to `context.skip`, which scripts/json-reporter.mjs keeps.
  *
+ * @param {string} file
  * @param {string} name
+ * @param {string | undefined} note
+ * @returns {Skip}
  */
-function skip(name) {
-  const [, facility, reason = "no reason given"] = /\[needs (\S+): (.*?)\]/.exec(name) ?? [];
-  return { name, facility, reason };
+function skip(file, name, note) {
+  const [, facility, reason] = /\[needs (\S+): (.*?)\]/.exec(name) ?? [];
+  return { name: `${file}: ${name}`, facility, reason: reason ?? note };
 }
 
 /** @param {Summary} summary */

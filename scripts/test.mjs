@@ -45,16 +45,32 @@ const node = (...args) => show(process.execPath, args);
 const bin = (name) => join("node_modules", ".bin", name);
 
 /** @param {string} file */
-const jsonReport = (file) => ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
+const jsonReport = (file) => [
+  ...["--reporter=default", "--reporter=./scripts/json-reporter.mjs"],
+  `--outputFile.json=${file}`,
+];
 
 /** @param {readonly string[]} files */
 async function checkSkips(files) {
   const unexplained = summarize(files).skipped.filter(
-    ({ facility }) => facility === undefined || !MAY_BE_MISSING.has(facility),
+    ({ facility, reason }) =>
+      reason === undefined || (facility !== undefined && !MAY_BE_MISSING.has(facility)),
   );
-  for (const { name, reason } of unexplained) process.stderr.write(`skipped: ${name}: ${reason}\n`);
+  for (const { name, reason } of unexplained)
+    process.stderr.write(`skipped: ${name}: ${reason ?? "no reason given"}\n`);
   if (unexplained.length > 0)
-    throw new Error(`${unexplained.length} tests were skipped for something this machine has`);
+    throw new Error(`${unexplained.length} tests were skipped without need, see above`);
+}
+
+/** @param {readonly import("./test-report.mjs").Skip[]} skips */
+function printSkips(skips) {
+  /** @type {Map<string, number>} */
+  const reasons = new Map();
+  for (const { facility, reason = "no reason given" } of skips) {
+    const text = facility === undefined ? reason : `needs ${facility}: ${reason}`;
+    reasons.set(text, (reasons.get(text) ?? 0) + 1);
+  }
+  for (const [reason, count] of reasons) process.stdout.write(`${count} skipped: ${reason}\n`);
 }
 
 /** @param {string} reports directory */
@@ -90,7 +106,9 @@ try {
     await phase("tests", () => show(bin("vitest"), ["run", ...patterns]));
   } else {
     const summary = summarize(await everything(reports));
-    process.stdout.write(`\n${summaryLine(summary)}\n`);
+    process.stdout.write("\n");
+    printSkips(summary.skipped);
+    process.stdout.write(`${summaryLine(summary)}\n`);
   }
 } finally {
   if (kept === undefined) await rm(reports, { recursive: true, force: true });
