@@ -140,9 +140,10 @@ export function testRegisters(suite: Suite): void {
 
   test("XCR0 can be saved and restored", (context) => {
     const features = suite.hypervisor.x86?.supportedCpuid().find((entry) => entry.function === 1);
-    if (((features?.ecx ?? 0) & CPUID_1_ECX_XSAVE) === 0) context.skip("no XSAVE here");
+    const hasXsave = ((features?.ecx ?? 0) & CPUID_1_ECX_XSAVE) !== 0;
     using machine = suite.machine(halt);
     const xcrs = machine.x86.getXcrs();
+    if (xcrs.length === 0 && !hasXsave) context.skip("no XSAVE here");
     // Bit 0, the x87 state, is always set.
     expect((xcrs.find(({ xcr }) => xcr === 0)?.value ?? 0n) & 1n).toBe(1n);
     machine.x86.setXcrs(xcrs);
