@@ -2,6 +2,7 @@ import { ErofsError } from "./errors.js";
 import { decodeName, encodeName } from "./name.js";
 import { xattrEntry, xattrIbodyHeader } from "./on-disk.js";
 
+const none = new Uint8Array(0);
 const MAX_VALUE = 0xffff;
 /** `i_xattr_icount` has 16 bits and counts the header as one and each four bytes after it as one. */
 const MAX_BODY = xattrIbodyHeader.size + 4 * (0xffff - 1);
@@ -47,7 +48,7 @@ export function encodeXattrs(
   xattrs: ReadonlyMap<string, Uint8Array> | undefined,
   where: string,
 ): Uint8Array {
-  if (xattrs === undefined || xattrs.size === 0) return new Uint8Array(0);
+  if (xattrs === undefined || xattrs.size === 0) return none;
   const entries = [...xattrs].map(([name, value]) => {
     const split = splitName(name);
     if (split === undefined || value.length > MAX_VALUE) {

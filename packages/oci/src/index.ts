@@ -13,13 +13,13 @@ export {
 export type { ImageConfig } from "./manifest.js";
 export { defaultPlatform, formatPlatform, type Platform, parsePlatform } from "./platform.js";
 export { canonicalName, formatReference, parseReference, type Reference } from "./reference.js";
-export {
-  type ImageLayer,
-  type ImageSelector,
-  type ImageSource,
-  openImageSource,
-  type SourceImage,
+export type {
+  ImageLayer,
+  ImageSelector,
+  ImageSource,
+  SourceImage,
 } from "./source/image-source.js";
+export { openImageSource } from "./source/open-image-source.js";
 export {
   defaultStoreDirectory,
   ImageStore,

@@ -366,3 +366,41 @@ describe.skipIf(!root)(`a full disk${root ? "" : " (skipped: mounting needs root
     }
   });
 });
+
+test("a directory's manifest cannot lead to files outside of the directory", async () => {
+  const saved = join(directory, "saved");
+  mkdirSync(saved);
+  writeFileSync(
+    join(directory, "config.json"),
+    JSON.stringify({ os: "linux", architecture: "amd64", rootfs: { diff_ids: [] } }),
+  );
+  writeFileSync(
+    join(saved, "manifest.json"),
+    JSON.stringify([{ Config: "../config.json", RepoTags: ["demo:1"], Layers: [] }]),
+  );
+  await expect(store.import(saved, linux)).rejects.toMatchObject({ code: "ERR_OCI_BAD_SOURCE" });
+});
+
+test.skipIf(process.platform !== "linux")(
+  "failed and stopped imports leave no file open",
+  async () => {
+    const descriptor = await addImage(layout, { content: "x".repeat(3_000_000) });
+    const bad = await addImage(layout, { content: "bad" });
+    const open = () => readdirSync("/proc/self/fd").length;
+    const attempt = async () => {
+      const stop = new AbortController();
+      writeIndex(layout, [descriptor]);
+      const onProgress = ({ done }: { done: number }) => done > 0 && stop.abort();
+      await store
+        .import(layout, { ...linux, signal: stop.signal, onProgress })
+        .catch(() => undefined);
+      writeIndex(layout, [{ ...bad, size: 5 }]);
+      await store.import(layout, linux).catch(() => undefined);
+    };
+    await attempt();
+    const before = open();
+    for (let round = 0; round < 20; round++) await attempt();
+    await new Promise((done) => setTimeout(done, 100));
+    expect(open()).toBeLessThanOrEqual(before + 2);
+  },
+);

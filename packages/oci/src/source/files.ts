@@ -24,17 +24,22 @@ export class DirectoryFiles implements SourceFiles {
 
   async size(path: string): Promise<number | undefined> {
     try {
-      const stats = await stat(join(this.#root, path));
+      const stats = await stat(this.#resolve(path));
       return stats.isFile() ? stats.size : undefined;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-      throw unreadable(join(this.#root, path), error);
+      throw unreadable(this.#resolve(path), error);
     }
   }
 
   open(path: string): AsyncIterable<Uint8Array> {
-    return createReadStream(join(this.#root, path), { highWaterMark: CHUNK });
+    return createReadStream(this.#resolve(path), { highWaterMark: CHUNK });
+  }
+
+  /** Paths come from the image too; with `..` they lead no further up than the directory itself. */
+  #resolve(path: string): string {
+    return join(this.#root, memberPath(path));
   }
 }
 

@@ -10,7 +10,8 @@ import { type RootfsProgress, writeRootfs } from "../layer/rootfs.js";
 import type { ImageConfig } from "../manifest.js";
 import { type Platform, parsePlatform } from "../platform.js";
 import { canonicalName, isShortNameOf, parseReference } from "../reference.js";
-import { openImageSource, type SourceImage } from "../source/image-source.js";
+import type { SourceImage } from "../source/image-source.js";
+import { openImageSource } from "../source/open-image-source.js";
 import { replaceFile, syncDirectory, writeDurably } from "./atomic.js";
 
 /** An image in a store, ready to be a root disk. */

@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+import * as api from "./index.js";
+
+test("the public API is just this", () => {
+  expect(Object.keys(api).sort()).toEqual([
+    "ImageStore",
+    "OciError",
+    "canonicalName",
+    "defaultPlatform",
+    "defaultStoreDirectory",
+    "formatPlatform",
+    "formatReference",
+    "openImageSource",
+    "parsePlatform",
+    "parseReference",
+    "writeRootfs",
+  ]);
+});
