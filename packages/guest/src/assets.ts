@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { access, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -30,6 +30,9 @@ const KERNEL: Asset = {
 };
 const AGENT: Asset = { name: "agent", variable: "SUPERMACHINE_AGENT", script: "build-agent.sh" };
 
+/** Goes up when `buildInitramfs` writes something else. */
+const INITRAMFS_VERSION = "1";
+
 /** Path of the guest kernel (a bzImage) if it has been built or `SUPERMACHINE_KERNEL` names one. Never builds. */
 export async function findKernel(): Promise<string | undefined> {
   return find(KERNEL);
@@ -54,13 +57,15 @@ export async function ensureAgent(options: EnsureOptions = {}): Promise<string> 
   return ensure(AGENT, options);
 }
 
-/** Path of an initramfs with the agent as its /init, made now if needed. Throws as {@link ensureKernel} does. */
+/**
+ * Path of an initramfs with the agent as its /init, made now if needed. Throws as {@link ensureKernel} does.
+ * When it was made before this takes a millisecond: every start of a machine does it.
+ */
 export async function ensureInitramfs(options: EnsureOptions = {}): Promise<string> {
-  const agent = await ensureAgent(options);
-  const archive = await buildInitramfs(agent);
-  const key = createHash("sha256").update(archive).digest("hex").slice(0, 16);
-  const path = join(cacheDirectory(), "initramfs", `${key}.cpio`);
+  const given = await fromEnvironment(AGENT);
+  const path = join(cacheDirectory(), "initramfs", `${initramfsKey(given)}.cpio`);
   if (existsSync(path)) return path;
+  const archive = await buildInitramfs(given ?? (await ensureAgent(options)));
   await mkdir(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}.partial`;
   await writeFile(partial, archive);
@@ -74,9 +79,37 @@ export function cacheDirectory(): string {
   return join(configured || join(homedir(), ".cache"), "supermachine");
 }
 
+/** A file of this package; both src/ and dist/ are one level below it. */
+function packageFile(path: string): string {
+  return fileURLToPath(new URL(`../${path}`, import.meta.url));
+}
+
 function scriptPath(asset: Asset): string {
-  // Both src/ and dist/ are one level below the package.
-  return fileURLToPath(new URL(`../scripts/${asset.script}`, import.meta.url));
+  return packageFile(`scripts/${asset.script}`);
+}
+
+function shortHash(...contents: readonly (string | Uint8Array)[]): string {
+  const hash = createHash("sha256");
+  for (const content of contents) hash.update(content);
+  return hash.digest("hex").slice(0, 16);
+}
+
+/** Changes with whatever goes into the initramfs: the agent's sources, or the agent itself when one is given. */
+function initramfsKey(agentPath: string | undefined): string {
+  if (agentPath !== undefined) return shortHash(readFileSync(agentPath));
+  const directory = packageFile("agent");
+  const sources = readdirSync(directory).filter((name) => /\.[ch]$/.test(name));
+  return shortHash(
+    INITRAMFS_VERSION,
+    ...sources.sort().map((name) => readFileSync(join(directory, name))),
+  );
+}
+
+/** Where build-kernel.sh links the kernel of this package's configuration. */
+function builtKernel(): string | undefined {
+  const configuration = shortHash(readFileSync(packageFile("kernel/config")));
+  const path = join(cacheDirectory(), "kernel", `config-${configuration}`, "bzImage");
+  return existsSync(path) ? path : undefined;
 }
 
 async function fromEnvironment(asset: Asset): Promise<string | undefined> {
@@ -97,13 +130,17 @@ async function fromEnvironment(asset: Asset): Promise<string | undefined> {
 async function find(asset: Asset): Promise<string | undefined> {
   const given = await fromEnvironment(asset);
   if (given || process.platform !== "linux") return given;
+  if (asset === KERNEL) {
+    const built = builtKernel();
+    if (built) return built;
+  }
   const { code, stdout } = await runScript(asset, ["--find"], {});
   return code === 0 && stdout ? stdout : undefined;
 }
 
 async function ensure(asset: Asset, options: EnsureOptions): Promise<string> {
-  const given = await fromEnvironment(asset);
-  if (given) return given;
+  const found = (await fromEnvironment(asset)) ?? (asset === KERNEL ? builtKernel() : undefined);
+  if (found) return found;
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new GuestAssetError(
       "ERR_GUEST_PLATFORM",

@@ -51,7 +51,9 @@ program
   .option("--console", "show the guest's console on standard error", false)
   .action(async (image: string, command: string[], flags: RunFlags) => {
     const { run } = await import("./cli/run.js");
-    process.exitCode = await run(image, command, flags);
+    // Commander ends its own options at the image, and so hands the separator on.
+    const argv = command[0] === "--" ? command.slice(1) : command;
+    process.exitCode = await run(image, argv, flags);
   });
 
 const image = program.command("image").description("manage the local image store");
