@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, realpathSync, statSync } from "node:fs";
-import { type FsBackend, Session, type SessionOptions } from "@supermachine/fuse-server";
+import { type FsBackend, Notifier, Session, type SessionOptions } from "@supermachine/fuse-server";
 import { SystemCallError } from "@supermachine-internal/libc";
 import { DeviceReader } from "./device-reader.js";
 import { FuseMountError } from "./error.js";
@@ -12,6 +12,7 @@ import {
   MS_RDONLY,
   mountFileSystem,
   unmount,
+  writeAside,
 } from "./native.js";
 
 export interface MountOptions extends SessionOptions {
@@ -43,16 +44,21 @@ export class Mount implements AsyncDisposable {
    * it. Rejects when the device failed.
    */
   readonly closed: Promise<void>;
+  /** Tells the kernel what changed behind its back. */
+  readonly notifier: Notifier;
   readonly #session: Session;
   readonly #fd: number;
   readonly #reader: DeviceReader;
   #settle: { resolve(): void; reject(error: Error): void } | undefined;
   #open = true;
+  #deviceOpen = true;
+  #notifying = 0;
 
   private constructor(path: string, fd: number, session: Session, maxWrite: number) {
     this.path = path;
     this.#fd = fd;
     this.#session = session;
+    this.notifier = new Notifier((message) => this.#notify(message));
     this.closed = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
     });
@@ -62,6 +68,25 @@ export class Mount implements AsyncDisposable {
     live.add(this);
     if (!exitHandled) process.once("exit", Mount.#abandonAll);
     exitHandled = true;
+  }
+
+  async #notify(message: Uint8Array): Promise<void> {
+    if (!this.#open) return;
+    this.#notifying++;
+    try {
+      await writeAside(this.#fd, message);
+    } finally {
+      this.#notifying--;
+      this.#closeDevice();
+    }
+  }
+
+  /** Not while another thread writes to it: the number could be another file's by then. */
+  #closeDevice(): void {
+    if (this.#deviceOpen && !this.#open && this.#notifying === 0) {
+      this.#deviceOpen = false;
+      closeSync(this.#fd);
+    }
   }
 
   /** See {@link mount}. */
@@ -124,7 +149,7 @@ export class Mount implements AsyncDisposable {
     live.delete(this);
     this.#reader.close();
     // Closing the device aborts what is still under way.
-    closeSync(this.#fd);
+    this.#closeDevice();
     this.#session.close();
     if (error === undefined) this.#settle?.resolve();
     else this.#settle?.reject(error);

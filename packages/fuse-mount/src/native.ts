@@ -26,8 +26,8 @@ interface AsyncFunction {
 }
 
 /**
- * Calls a function on a thread of the pool. Mounting and unmounting resolve paths and write back
- * pages, which may need answers from a file system that this very thread serves.
+ * Calls a function on a thread of the pool. Mounting, unmounting and invalidating resolve paths and
+ * wait for pages, which may need answers from a file system that this very thread serves.
  */
 function callAside(
   name: string,
@@ -44,6 +44,12 @@ function callAside(
       else resolve();
     });
   });
+}
+
+/** `write(2)` on a thread of the pool. Throws {@link SystemCallError}. */
+export function writeAside(fd: number, bytes: Uint8Array): Promise<void> {
+  const prototype = "intptr_t write(int fd, const void *buf, size_t count)";
+  return callAside("write", prototype, "to /dev/fuse", [fd, bytes, bytes.length]);
 }
 
 /** `mount(2)`. Throws {@link SystemCallError}. */

@@ -3,7 +3,8 @@ import { accessSync, constants, mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { MemoryFs } from "@supermachine/fuse-server";
+import { S_IFDIR, S_IFREG } from "@supermachine/fuse-protocol";
+import { type FsBackend, MemoryFs } from "@supermachine/fuse-server";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Mount, mount } from "../src/index.js";
 
@@ -159,6 +160,40 @@ describe.skipIf(!canMount)("a mounted MemoryFs", () => {
     await shell(`umount ${directory}`, "/");
     await mounted.closed;
     await mounted.unmount();
+  });
+
+  it("has the kernel forget what it cached when told to", async () => {
+    await mounted[Symbol.asyncDispose]();
+    let size = 1;
+    const forever = Number.POSITIVE_INFINITY;
+    const counting: FsBackend = {
+      lookup(_ctx, _parent, _name, reply) {
+        reply.nodeid = 2;
+        reply.attr.mode = S_IFREG | 0o644;
+        reply.attr.size = size;
+        reply.attr.nlink = 1;
+        return 0;
+      },
+      getattr(_ctx, nodeid, _fh, reply) {
+        reply.attr.mode = nodeid === 1 ? S_IFDIR | 0o755 : S_IFREG | 0o644;
+        reply.attr.size = size;
+        reply.attr.nlink = 1;
+        return 0;
+      },
+    };
+    mounted = await mount(counting, directory, { entryValidMs: forever, attrValidMs: forever });
+    const statSize = async () => Number(await sh("stat -c %s file"));
+    expect(await statSize()).toBe(1);
+    size = 2;
+    expect(await statSize()).toBe(1);
+    await mounted.notifier.invalidateInode(2);
+    expect(await statSize()).toBe(2);
+    size = 3;
+    await mounted.notifier.invalidateEntry(1, "file");
+    expect(await statSize()).toBe(3);
+    await expect(mounted.notifier.invalidateEntry(1, "other")).rejects.toMatchObject({
+      code: "ENOENT",
+    });
   });
 
   it("can be read-only", async () => {

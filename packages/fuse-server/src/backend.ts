@@ -313,7 +313,7 @@ export interface FsBackend {
   /**
    * Returns the `POLL...` events that are ready.
    *
-   * @param notify - When not undefined: pass it to `Session.notifyPoll` once the file becomes ready.
+   * @param notify - When not undefined: pass it to `Notifier.poll` once the file becomes ready.
    */
   poll?(
     ctx: RequestContext,

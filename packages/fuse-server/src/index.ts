@@ -11,6 +11,7 @@ export { type Credentials, RequestWriter } from "./client/request-writer.js";
 export { FuseError, FuseServerError } from "./error.js";
 export type { Logger } from "./logger.js";
 export { MemoryFs, type MemoryFsOptions } from "./memory-fs/memory-fs.js";
+export { Notifier } from "./notifier.js";
 export {
   Attr,
   AttrReply,
