@@ -45,11 +45,13 @@ export {
 export {
   MMIO_CONFIG_SIZE,
   MMIO_WINDOW_SIZE,
+  VIRTIO_MMIO_QUEUE_NOTIFY,
+} from "./transport/mmio-layout.js";
+export {
   MmioAction,
   type MmioDeviceIdentity,
   type MmioQueueRegisters,
   MmioRegisters,
-  VIRTIO_MMIO_QUEUE_NOTIFY,
 } from "./transport/mmio-registers.js";
 export { VhostUserError } from "./transport/vhost-user/error.js";
 export {

@@ -10,7 +10,7 @@ import { VIRTIO_ID_RNG } from "../src/device/rng/rng-device.js";
 import * as vsock from "../src/device/vsock/vsock-layout.js";
 import * as feature from "../src/feature.js";
 import * as ring from "../src/queue/ring-layout.js";
-import * as mmio from "../src/transport/mmio-registers.js";
+import * as mmio from "../src/transport/mmio-layout.js";
 
 const HEADERS = [
   "virtio_ring",

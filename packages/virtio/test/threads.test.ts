@@ -41,8 +41,7 @@ function driver(): void {
     const before = available;
     while (free.length > 0 && submitted < requests) {
       const head = free.pop() ?? 0;
-      // One buffer that the device reads and a place for its answer, in one descriptor each, is two
-      // descriptors; the head's own bytes serve for both here, so that one descriptor suffices.
+      // A request is one writable buffer with a number in it, which the device inverts.
       data.setUint32(layout.buffers + head * 4, submitted, true);
       sent.set(head, submitted);
       u16[at(layout.availableRing) + 2 + (available % size)] = head;

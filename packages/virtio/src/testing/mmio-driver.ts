@@ -2,8 +2,6 @@ import type { VirtioDevice } from "../device/device.js";
 import { GuestMemory } from "../memory/guest-memory.js";
 import { MmioDevice, type MmioState } from "../transport/mmio.js";
 import {
-  MmioAction,
-  MmioRegisters,
   VIRTIO_CONFIG_S_ACKNOWLEDGE,
   VIRTIO_CONFIG_S_DRIVER,
   VIRTIO_CONFIG_S_DRIVER_OK,
@@ -27,7 +25,8 @@ import {
   VIRTIO_MMIO_QUEUE_USED_HIGH,
   VIRTIO_MMIO_QUEUE_USED_LOW,
   VIRTIO_MMIO_STATUS,
-} from "../transport/mmio-registers.js";
+} from "../transport/mmio-layout.js";
+import { MmioAction, MmioRegisters } from "../transport/mmio-registers.js";
 import { type Completion, DriverQueue } from "./driver-queue.js";
 import { GuestHeap } from "./guest-heap.js";
 

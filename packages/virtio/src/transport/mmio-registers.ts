@@ -1,45 +1,40 @@
-import { defineStruct } from "@supermachine-internal/struct";
 import { VirtioError } from "../error.js";
 import { TRANSPORT_FEATURES, VIRTIO_F_VERSION_1 } from "../feature.js";
-
-/** `<linux/virtio_mmio.h>`: register offsets (virtio 1.2, section 4.2.2). */
-export const VIRTIO_MMIO_MAGIC_VALUE = 0x000;
-export const VIRTIO_MMIO_VERSION = 0x004;
-export const VIRTIO_MMIO_DEVICE_ID = 0x008;
-export const VIRTIO_MMIO_VENDOR_ID = 0x00c;
-export const VIRTIO_MMIO_DEVICE_FEATURES = 0x010;
-export const VIRTIO_MMIO_DEVICE_FEATURES_SEL = 0x014;
-export const VIRTIO_MMIO_DRIVER_FEATURES = 0x020;
-export const VIRTIO_MMIO_DRIVER_FEATURES_SEL = 0x024;
-export const VIRTIO_MMIO_QUEUE_SEL = 0x030;
-export const VIRTIO_MMIO_QUEUE_NUM_MAX = 0x034;
-export const VIRTIO_MMIO_QUEUE_NUM = 0x038;
-export const VIRTIO_MMIO_QUEUE_READY = 0x044;
-export const VIRTIO_MMIO_QUEUE_NOTIFY = 0x050;
-export const VIRTIO_MMIO_INTERRUPT_STATUS = 0x060;
-export const VIRTIO_MMIO_INTERRUPT_ACK = 0x064;
-export const VIRTIO_MMIO_STATUS = 0x070;
-export const VIRTIO_MMIO_QUEUE_DESC_LOW = 0x080;
-export const VIRTIO_MMIO_QUEUE_DESC_HIGH = 0x084;
-export const VIRTIO_MMIO_QUEUE_AVAIL_LOW = 0x090;
-export const VIRTIO_MMIO_QUEUE_AVAIL_HIGH = 0x094;
-export const VIRTIO_MMIO_QUEUE_USED_LOW = 0x0a0;
-export const VIRTIO_MMIO_QUEUE_USED_HIGH = 0x0a4;
-export const VIRTIO_MMIO_SHM_LEN_LOW = 0x0b0;
-export const VIRTIO_MMIO_SHM_LEN_HIGH = 0x0b4;
-export const VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc;
-export const VIRTIO_MMIO_CONFIG = 0x100;
-
-export const VIRTIO_MMIO_INT_VRING = 1;
-export const VIRTIO_MMIO_INT_CONFIG = 2;
-
-/** `<linux/virtio_config.h>`: device status bits (section 2.1). */
-export const VIRTIO_CONFIG_S_ACKNOWLEDGE = 1;
-export const VIRTIO_CONFIG_S_DRIVER = 2;
-export const VIRTIO_CONFIG_S_DRIVER_OK = 4;
-export const VIRTIO_CONFIG_S_FEATURES_OK = 8;
-export const VIRTIO_CONFIG_S_NEEDS_RESET = 0x40;
-export const VIRTIO_CONFIG_S_FAILED = 0x80;
+import {
+  MMIO_CONFIG_SIZE,
+  MMIO_WINDOW_SIZE,
+  mmioHeader,
+  mmioQueue,
+  VIRTIO_CONFIG_S_DRIVER_OK,
+  VIRTIO_CONFIG_S_FEATURES_OK,
+  VIRTIO_CONFIG_S_NEEDS_RESET,
+  VIRTIO_MMIO_CONFIG,
+  VIRTIO_MMIO_CONFIG_GENERATION,
+  VIRTIO_MMIO_DEVICE_FEATURES,
+  VIRTIO_MMIO_DEVICE_FEATURES_SEL,
+  VIRTIO_MMIO_DEVICE_ID,
+  VIRTIO_MMIO_DRIVER_FEATURES,
+  VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+  VIRTIO_MMIO_INTERRUPT_ACK,
+  VIRTIO_MMIO_INTERRUPT_STATUS,
+  VIRTIO_MMIO_MAGIC_VALUE,
+  VIRTIO_MMIO_QUEUE_AVAIL_HIGH,
+  VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+  VIRTIO_MMIO_QUEUE_DESC_HIGH,
+  VIRTIO_MMIO_QUEUE_DESC_LOW,
+  VIRTIO_MMIO_QUEUE_NOTIFY,
+  VIRTIO_MMIO_QUEUE_NUM,
+  VIRTIO_MMIO_QUEUE_NUM_MAX,
+  VIRTIO_MMIO_QUEUE_READY,
+  VIRTIO_MMIO_QUEUE_SEL,
+  VIRTIO_MMIO_QUEUE_USED_HIGH,
+  VIRTIO_MMIO_QUEUE_USED_LOW,
+  VIRTIO_MMIO_SHM_LEN_HIGH,
+  VIRTIO_MMIO_SHM_LEN_LOW,
+  VIRTIO_MMIO_STATUS,
+  VIRTIO_MMIO_VENDOR_ID,
+  VIRTIO_MMIO_VERSION,
+} from "./mmio-layout.js";
 
 /** What the thread that trapped a register write must have the device thread do, in order. */
 export const MmioAction = {
@@ -73,55 +68,21 @@ export interface MmioQueueRegisters {
   readonly usedRing: number;
 }
 
-/** Bytes of guest-physical address space that a device occupies. */
-export const MMIO_WINDOW_SIZE = 0x200;
-/** Bytes of configuration space behind {@link VIRTIO_MMIO_CONFIG}. */
-export const MMIO_CONFIG_SIZE = MMIO_WINDOW_SIZE - VIRTIO_MMIO_CONFIG;
-
-/** The shared memory, in 32-bit words: this header, the configuration space, then the queues. */
-const header = defineStruct("mmio_registers", 48, {
-  device_id: "u32",
-  device_features_low: "u32",
-  device_features_high: "u32",
-  queue_count: "u32",
-  device_features_sel: "u32",
-  driver_features_sel: "u32",
-  driver_features_low: "u32",
-  driver_features_high: "u32",
-  queue_sel: "u32",
-  interrupt_status: "u32",
-  /** Status in the low byte; above it the number of resets, so that a late failure hits no new driver. */
-  status: "u32",
-  config_generation: "u32",
-});
-
-const queueWords = defineStruct("mmio_queue", 36, {
-  num_max: "u32",
-  num: "u32",
-  ready: "u32",
-  desc_low: "u32",
-  desc_high: "u32",
-  avail_low: "u32",
-  avail_high: "u32",
-  used_low: "u32",
-  used_high: "u32",
-});
-
-const DEVICE_ID = header.offsets.device_id >>> 2;
-const DEVICE_FEATURES_LOW = header.offsets.device_features_low >>> 2;
-const DEVICE_FEATURES_HIGH = header.offsets.device_features_high >>> 2;
-const QUEUE_COUNT = header.offsets.queue_count >>> 2;
-const DEVICE_FEATURES_SEL = header.offsets.device_features_sel >>> 2;
-const DRIVER_FEATURES_SEL = header.offsets.driver_features_sel >>> 2;
-const DRIVER_FEATURES_LOW = header.offsets.driver_features_low >>> 2;
-const DRIVER_FEATURES_HIGH = header.offsets.driver_features_high >>> 2;
-const QUEUE_SEL = header.offsets.queue_sel >>> 2;
-const INTERRUPT_STATUS = header.offsets.interrupt_status >>> 2;
-const STATUS = header.offsets.status >>> 2;
-const CONFIG_GENERATION = header.offsets.config_generation >>> 2;
-const CONFIG = header.size >>> 2;
-const QUEUES = (header.size + MMIO_CONFIG_SIZE) >>> 2;
-const QUEUE_WORDS = queueWords.size >>> 2;
+const DEVICE_ID = mmioHeader.offsets.device_id >>> 2;
+const DEVICE_FEATURES_LOW = mmioHeader.offsets.device_features_low >>> 2;
+const DEVICE_FEATURES_HIGH = mmioHeader.offsets.device_features_high >>> 2;
+const QUEUE_COUNT = mmioHeader.offsets.queue_count >>> 2;
+const DEVICE_FEATURES_SEL = mmioHeader.offsets.device_features_sel >>> 2;
+const DRIVER_FEATURES_SEL = mmioHeader.offsets.driver_features_sel >>> 2;
+const DRIVER_FEATURES_LOW = mmioHeader.offsets.driver_features_low >>> 2;
+const DRIVER_FEATURES_HIGH = mmioHeader.offsets.driver_features_high >>> 2;
+const QUEUE_SEL = mmioHeader.offsets.queue_sel >>> 2;
+const INTERRUPT_STATUS = mmioHeader.offsets.interrupt_status >>> 2;
+const STATUS = mmioHeader.offsets.status >>> 2;
+const CONFIG_GENERATION = mmioHeader.offsets.config_generation >>> 2;
+const CONFIG = mmioHeader.size >>> 2;
+const QUEUES = (mmioHeader.size + MMIO_CONFIG_SIZE) >>> 2;
+const QUEUE_WORDS = mmioQueue.size >>> 2;
 
 const MAGIC = 0x74726976; // "virt"
 const VERSION = 2;
@@ -132,13 +93,13 @@ const NO_SHARED_MEMORY = 0xffff_ffff;
 
 /** Queue registers and the word of a queue's record that each one is. */
 const queueRegister = new Map<number, number>([
-  [VIRTIO_MMIO_QUEUE_NUM, queueWords.offsets.num >>> 2],
-  [VIRTIO_MMIO_QUEUE_DESC_LOW, queueWords.offsets.desc_low >>> 2],
-  [VIRTIO_MMIO_QUEUE_DESC_HIGH, queueWords.offsets.desc_high >>> 2],
-  [VIRTIO_MMIO_QUEUE_AVAIL_LOW, queueWords.offsets.avail_low >>> 2],
-  [VIRTIO_MMIO_QUEUE_AVAIL_HIGH, queueWords.offsets.avail_high >>> 2],
-  [VIRTIO_MMIO_QUEUE_USED_LOW, queueWords.offsets.used_low >>> 2],
-  [VIRTIO_MMIO_QUEUE_USED_HIGH, queueWords.offsets.used_high >>> 2],
+  [VIRTIO_MMIO_QUEUE_NUM, mmioQueue.offsets.num >>> 2],
+  [VIRTIO_MMIO_QUEUE_DESC_LOW, mmioQueue.offsets.desc_low >>> 2],
+  [VIRTIO_MMIO_QUEUE_DESC_HIGH, mmioQueue.offsets.desc_high >>> 2],
+  [VIRTIO_MMIO_QUEUE_AVAIL_LOW, mmioQueue.offsets.avail_low >>> 2],
+  [VIRTIO_MMIO_QUEUE_AVAIL_HIGH, mmioQueue.offsets.avail_high >>> 2],
+  [VIRTIO_MMIO_QUEUE_USED_LOW, mmioQueue.offsets.used_low >>> 2],
+  [VIRTIO_MMIO_QUEUE_USED_HIGH, mmioQueue.offsets.used_high >>> 2],
 ]);
 
 /**
@@ -196,7 +157,7 @@ export class MmioRegisters {
     words[DEVICE_FEATURES_HIGH] = Number(features >> 32n);
     words[QUEUE_COUNT] = device.queueSizes.length;
     for (const [index, size] of device.queueSizes.entries()) {
-      words[QUEUES + index * QUEUE_WORDS + (queueWords.offsets.num_max >>> 2)] = size;
+      words[QUEUES + index * QUEUE_WORDS + (mmioQueue.offsets.num_max >>> 2)] = size;
     }
     const registers = new MmioRegisters(buffer, byteOffset);
     registers.publishConfig(device.config);
@@ -222,9 +183,9 @@ export class MmioRegisters {
       case VIRTIO_MMIO_DEVICE_FEATURES:
         return this.#readDeviceFeatures();
       case VIRTIO_MMIO_QUEUE_NUM_MAX:
-        return this.#readSelectedQueue(queueWords.offsets.num_max >>> 2);
+        return this.#readSelectedQueue(mmioQueue.offsets.num_max >>> 2);
       case VIRTIO_MMIO_QUEUE_READY:
-        return this.#readSelectedQueue(queueWords.offsets.ready >>> 2);
+        return this.#readSelectedQueue(mmioQueue.offsets.ready >>> 2);
       case VIRTIO_MMIO_INTERRUPT_STATUS:
         return this.#load(INTERRUPT_STATUS);
       case VIRTIO_MMIO_STATUS:
@@ -259,7 +220,7 @@ export class MmioRegisters {
         this.#store(QUEUE_SEL, value);
         return MmioAction.none;
       case VIRTIO_MMIO_QUEUE_READY:
-        this.#writeSelectedQueue(queueWords.offsets.ready >>> 2, value & 1);
+        this.#writeSelectedQueue(mmioQueue.offsets.ready >>> 2, value & 1);
         return MmioAction.none;
       case VIRTIO_MMIO_QUEUE_NOTIFY:
         return value >>> 0 < this.queueCount ? MmioAction.notify : MmioAction.none;
@@ -301,7 +262,7 @@ export class MmioRegisters {
   queue(index: number): MmioQueueRegisters {
     const at = QUEUES + index * QUEUE_WORDS;
     const word = (offset: number) => this.#load(at + (offset >>> 2));
-    const { offsets } = queueWords;
+    const { offsets } = mmioQueue;
     return {
       size: word(offsets.num),
       ready: word(offsets.ready) === 1,
@@ -432,7 +393,7 @@ export class MmioRegisters {
 
   /** Section 4.2.2.2: the driver must not touch these while QueueReady is set. */
   #writeWhileDisabled(word: number, value: number): void {
-    if (this.#readSelectedQueue(queueWords.offsets.ready >>> 2) === 0) {
+    if (this.#readSelectedQueue(mmioQueue.offsets.ready >>> 2) === 0) {
       this.#writeSelectedQueue(word, value);
     }
   }

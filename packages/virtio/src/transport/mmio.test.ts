@@ -8,8 +8,6 @@ import { MmioDriver } from "../testing/mmio-driver.js";
 import { MmioDevice } from "./mmio.js";
 import {
   MMIO_WINDOW_SIZE,
-  MmioAction,
-  MmioRegisters,
   VIRTIO_MMIO_CONFIG,
   VIRTIO_MMIO_CONFIG_GENERATION,
   VIRTIO_MMIO_DEVICE_ID,
@@ -22,7 +20,8 @@ import {
   VIRTIO_MMIO_QUEUE_READY,
   VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_STATUS,
-} from "./mmio-registers.js";
+} from "./mmio-layout.js";
+import { MmioAction, MmioRegisters } from "./mmio-registers.js";
 
 const [ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET] = [1, 2, 4, 8, 0x40] as const;
 

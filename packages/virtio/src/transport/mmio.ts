@@ -4,14 +4,13 @@ import type { GuestMemory } from "../memory/guest-memory.js";
 import { Virtqueue } from "../queue/virtqueue.js";
 import {
   MMIO_CONFIG_SIZE,
-  MmioAction,
-  type MmioRegisters,
   VIRTIO_CONFIG_S_DRIVER_OK,
   VIRTIO_CONFIG_S_NEEDS_RESET,
   VIRTIO_MMIO_CONFIG,
   VIRTIO_MMIO_INT_CONFIG,
   VIRTIO_MMIO_INT_VRING,
-} from "./mmio-registers.js";
+} from "./mmio-layout.js";
+import { MmioAction, type MmioRegisters } from "./mmio-registers.js";
 
 /** Ring positions of one queue, free-running 0 to 65535. */
 export interface QueueState {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { MmioDriver } from "../../testing/mmio-driver.js";
-import { VIRTIO_MMIO_CONFIG_GENERATION } from "../../transport/mmio-registers.js";
+import { VIRTIO_MMIO_CONFIG_GENERATION } from "../../transport/mmio-layout.js";
 import { ConsoleDevice, virtioConsoleConfig } from "./console-device.js";
 
 const text = (value: string) => new TextEncoder().encode(value);

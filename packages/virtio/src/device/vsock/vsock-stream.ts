@@ -1,6 +1,7 @@
 import { Duplex } from "node:stream";
 import { VirtioError } from "../../error.js";
 import type { DescriptorChain } from "../../queue/descriptor-chain.js";
+import { ReceiveCredit, SendCredit } from "./credit.js";
 import type { PacketHeader } from "./packet-header.js";
 import { ReceiveBuffer } from "./receive-buffer.js";
 import {
@@ -62,14 +63,8 @@ export class VsockStream extends Duplex {
   #pending = 0;
   #shutdownFlags = 0;
 
-  // Counters of bytes, all modulo 2^32 (section 5.10.6.3).
-  #peerBufferSize = 0;
-  #peerForwarded = 0;
-  #sent = 0;
-  #received = 0;
-  #forwarded = 0;
-  /** `#forwarded` as the guest knows it. */
-  #advertised = 0;
+  readonly #sendCredit = new SendCredit();
+  readonly #receiveCredit = new ReceiveCredit(RECEIVE_BUFFER_SIZE, MAX_PAYLOAD);
 
   #outgoing: Uint8Array[] = [];
   #written: ((error?: Error | null) => void) | undefined;
@@ -144,8 +139,7 @@ export class VsockStream extends Duplex {
     const flags = operation === VIRTIO_VSOCK_OP_SHUTDOWN ? this.#shutdownFlags : 0;
     header.setAddresses(VMADDR_CID_HOST, this.localPort, this.#carrier.guestCid, this.remotePort);
     header.setOperation(VIRTIO_VSOCK_TYPE_STREAM, operation, flags, payload);
-    header.setCredit(RECEIVE_BUFFER_SIZE, this.#forwarded);
-    this.#advertised = this.#forwarded;
+    this.#receiveCredit.advertise(header);
     this.#pending &= ~(1 << VIRTIO_VSOCK_OP_CREDIT_UPDATE);
     chain.write(0, header.bytes);
     if (operation === VIRTIO_VSOCK_OP_RST) this.#release();
@@ -240,7 +234,7 @@ export class VsockStream extends Duplex {
     if (isPending(VIRTIO_VSOCK_OP_RST)) return VIRTIO_VSOCK_OP_RST;
     if (isPending(VIRTIO_VSOCK_OP_REQUEST)) return VIRTIO_VSOCK_OP_REQUEST;
     if (isPending(VIRTIO_VSOCK_OP_RESPONSE)) return VIRTIO_VSOCK_OP_RESPONSE;
-    if (this.#outgoing.length > 0 && this.#peerCredit() > 0) return VIRTIO_VSOCK_OP_RW;
+    if (this.#outgoing.length > 0 && this.#sendCredit.available > 0) return VIRTIO_VSOCK_OP_RW;
     if (isPending(VIRTIO_VSOCK_OP_SHUTDOWN) && this.#outgoing.length === 0) {
       return VIRTIO_VSOCK_OP_SHUTDOWN;
     }
@@ -249,15 +243,9 @@ export class VsockStream extends Duplex {
     return 0;
   }
 
-  #peerCredit(): number {
-    // A guest that claims to have read more than we sent gets nothing.
-    return Math.max(0, this.#peerBufferSize - ((this.#sent - this.#peerForwarded) >>> 0));
-  }
-
   #updatePeerCredit(header: PacketHeader): void {
-    this.#peerBufferSize = header.bufferSize;
-    this.#peerForwarded = header.forwarded;
-    if (this.#peerCredit() > 0) this.#pending &= ~(1 << VIRTIO_VSOCK_OP_CREDIT_REQUEST);
+    this.#sendCredit.update(header);
+    if (this.#sendCredit.available > 0) this.#pending &= ~(1 << VIRTIO_VSOCK_OP_CREDIT_REQUEST);
   }
 
   #send(chunks: Uint8Array[], callback: (error?: Error | null) => void): void {
@@ -276,7 +264,7 @@ export class VsockStream extends Duplex {
   }
 
   #askForCredit(): void {
-    const isStalled = this.#outgoing.length > 0 && this.#peerCredit() === 0;
+    const isStalled = this.#outgoing.length > 0 && this.#sendCredit.available === 0;
     if (isStalled && this.#state === "connected") {
       this.#pending |= 1 << VIRTIO_VSOCK_OP_CREDIT_REQUEST;
     }
@@ -285,7 +273,7 @@ export class VsockStream extends Duplex {
   /** Copies what the chain, the guest's credit and the packet size allow; answers the bytes. */
   #fillPayload(chain: DescriptorChain): number {
     const room = chain.writableLength - virtioVsockHdr.size;
-    const limit = Math.min(room, this.#peerCredit(), MAX_PAYLOAD);
+    const limit = Math.min(room, this.#sendCredit.available, MAX_PAYLOAD);
     let payload = 0;
     let consumed = 0;
     for (const [index, chunk] of this.#outgoing.entries()) {
@@ -302,7 +290,7 @@ export class VsockStream extends Duplex {
       consumed += 1;
     }
     this.#outgoing.splice(0, consumed);
-    this.#sent = (this.#sent + payload) >>> 0;
+    this.#sendCredit.spend(payload);
     this.#askForCredit();
     const written = this.#written;
     if (this.#outgoing.length === 0 && written !== undefined) {
@@ -343,14 +331,14 @@ export class VsockStream extends Duplex {
 
   #receiveData(length: number, chain: DescriptorChain): void {
     if (this.#state === "closing") return;
-    const unread = (this.#received - this.#forwarded) >>> 0;
+    const { available } = this.#receiveCredit;
     if (this.#state !== "connected" || this.#peerShutdown & VIRTIO_VSOCK_SHUTDOWN_SEND) {
       this.#abort("data outside of an open connection");
-    } else if (length > RECEIVE_BUFFER_SIZE - unread) {
-      this.#abort(`${length} bytes where ${RECEIVE_BUFFER_SIZE - unread} were allowed`);
+    } else if (length > available) {
+      this.#abort(`${length} bytes where ${available} were allowed`);
     } else if (length > 0) {
       chain.read(virtioVsockHdr.size, this.#incoming.append(length));
-      this.#received = (this.#received + length) >>> 0;
+      this.#receiveCredit.receive(length);
       this.#scheduleDelivery();
     }
   }
@@ -447,16 +435,13 @@ export class VsockStream extends Duplex {
     while (this.#wanted) {
       const chunk = this.#incoming.shift();
       if (chunk === undefined) break;
-      this.#forwarded = (this.#forwarded + chunk.length) >>> 0;
+      this.#receiveCredit.forward(chunk.length);
       this.#wanted = this.push(chunk);
     }
     if (this.#incoming.isEmpty && this.#peerShutdown & VIRTIO_VSOCK_SHUTDOWN_SEND) {
       this.#endPushed = true;
       this.push(null);
-    } else if (
-      this.#state === "connected" &&
-      (this.#forwarded - this.#advertised) >>> 0 >= MAX_PAYLOAD
-    ) {
+    } else if (this.#state === "connected" && this.#receiveCredit.isUpdateDue) {
       this.#pending |= 1 << VIRTIO_VSOCK_OP_CREDIT_UPDATE;
       this.#carrier.schedule(this);
     }
