@@ -3,6 +3,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   statSync,
@@ -521,6 +522,26 @@ test("close releases every fd, and destroy those of its session", () => {
   client.backend.close();
   expect(openFds()).toBe(before);
   expect(client.lookup(root, "file-0")).toBe("ESTALE");
+});
+
+test("every fd is closed when a program is started (CVE-2019-5736, CVE-2024-21626)", () => {
+  using dir = new TemporaryDirectory();
+  const before = new Set(readdirSync("/proc/self/fd"));
+  using client = new Client(dir.path);
+  client.create(root, "file");
+  client.backend.opendir(asRoot, root, 0, client.opened);
+  client.backend.tmpfile(asRoot, root, 0o600, 0, O_RDWR, client.entry, client.opened);
+  const added = readdirSync("/proc/self/fd").filter((fd) => !before.has(fd));
+  const flags = added.flatMap((fd) => {
+    const path = `/proc/self/fdinfo/${fd}`;
+    // The listing's own fd is gone by now.
+    if (!existsSync(path)) return [];
+    const match = /^flags:\s*([0-7]+)/m.exec(readFileSync(path, "latin1"));
+    return [Number.parseInt(match?.[1] ?? "0", 8) & 0o2000000];
+  });
+  // Seven are new, but `before` holds that listing's own fd, whose number is in use again.
+  expect(flags.length).toBeGreaterThanOrEqual(6);
+  expect(new Set(flags)).toEqual(new Set([0o2000000]));
 });
 
 test("failed operations leak no fd", () => {
