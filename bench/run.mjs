@@ -53,7 +53,7 @@ async function measureHere(note) {
     command: process.execPath,
     args: [
       ...[CLI, "run", "--hypervisor", hypervisor, "--memory", String(MEMORY_MIB)],
-      ...["demo", "--", "sh", "-c", "echo ready; sleep 2"],
+      ...["demo", "sh", "-c", "echo ready; sleep 2"],
     ],
   };
   const peer = await peerCommand({ accelerator, initramfs, memoryMiB: MEMORY_MIB });
