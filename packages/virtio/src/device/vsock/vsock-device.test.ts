@@ -536,16 +536,12 @@ describe("a hostile guest", () => {
   });
 
   test("any sequence of packets neither throws nor keeps connections beyond the bound", async () => {
-    const { device, guest } = setUp({ maxConnections: 4 });
-    guest.start();
-    device.listen(1, (stream) => stream.resume());
-    device.listen(2, (stream) => stream.end("x".repeat(1000)));
     const packet = fc.record({
       op: fc.oneof(fc.integer({ min: 0, max: 8 }), fc.nat(0xffff)),
       hostPort: fc.integer({ min: 0, max: 3 }),
       guestPort: fc.integer({ min: 0, max: 3 }),
       flags: fc.integer({ min: 0, max: 4 }),
-      type: fc.constantFrom(1, 1, 1, 1),
+      type: fc.constant(1),
       length: fc.option(fc.nat(0xffff_ffff), { nil: undefined, freq: 10 }),
       payload: fc.uint8Array({ maxLength: 64 }),
       sourceCid: fc.constantFrom(3, 3, 3, 2, 2 ** 52),
@@ -555,6 +551,12 @@ describe("a hostile guest", () => {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(packet, { maxLength: 30 }), async (packets) => {
+        // Lets timers run, so that a failure that shrinks for long ends with the test's time.
+        await turn();
+        const { device, guest } = setUp({ maxConnections: 4, rxSize: 256 });
+        guest.start();
+        device.listen(1, (stream) => stream.resume());
+        device.listen(2, (stream) => stream.end("x".repeat(1000)));
         for (const { length, bufferSize, forwarded, ...rest } of packets) {
           guest.bufferSize = bufferSize;
           guest.forwarded = forwarded;
@@ -565,6 +567,8 @@ describe("a hostile guest", () => {
         guest.collect();
         guest.received.length = 0;
         expect(guest.driver.failures).toEqual([]);
+        guest.driver.close();
+        expect(device.connectionCount).toBe(0);
       }),
       { numRuns: 300 },
     );
