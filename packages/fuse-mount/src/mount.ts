@@ -1,8 +1,9 @@
 import { closeSync, constants, openSync, realpathSync, statSync } from "node:fs";
 import { type FsBackend, Notifier, Session, type SessionOptions } from "@supermachine/fuse-server";
-import { SystemCallError } from "@supermachine-internal/libc";
+import { closeFd, SystemCallError } from "@supermachine-internal/libc";
 import { DeviceReader } from "./device-reader.js";
 import { FuseMountError } from "./error.js";
+import { detachWithHelperNow, mountWithHelper, unmountWithHelper } from "./fusermount.js";
 import {
   detachNow,
   MNT_DETACH,
@@ -30,6 +31,11 @@ export interface MountOptions extends SessionOptions {
   readonly allowDevices?: boolean;
   /** Refuse to run programs. Default false. */
   readonly noExec?: boolean;
+  /**
+   * Who mounts: this process with mount(2), which takes root, or the set-user-id helper fusermount3(1)
+   * of the fuse3 package. Default: the first for root, the second for others.
+   */
+  readonly via?: "mount" | "fusermount3";
 }
 
 const live = new Set<Mount>();
@@ -48,13 +54,21 @@ export class Mount implements AsyncDisposable {
   readonly notifier: Notifier;
   readonly #session: Session;
   readonly #fd: number;
+  readonly #via: "mount" | "fusermount3";
   readonly #reader: DeviceReader;
   #settle: { resolve(): void; reject(error: Error): void } | undefined;
   #open = true;
   #deviceOpen = true;
   #notifying = 0;
 
-  private constructor(path: string, fd: number, session: Session, maxWrite: number) {
+  private constructor(
+    path: string,
+    fd: number,
+    session: Session,
+    maxWrite: number,
+    via: "mount" | "fusermount3",
+  ) {
+    this.#via = via;
     this.path = path;
     this.#fd = fd;
     this.#session = session;
@@ -85,7 +99,9 @@ export class Mount implements AsyncDisposable {
   #closeDevice(): void {
     if (this.#deviceOpen && !this.#open && this.#notifying === 0) {
       this.#deviceOpen = false;
-      closeSync(this.#fd);
+      // Each is closed as it was opened: one by Node.js, the other by another process.
+      if (this.#via === "mount") closeSync(this.#fd);
+      else closeFd(this.#fd);
     }
   }
 
@@ -98,23 +114,13 @@ export class Mount implements AsyncDisposable {
       );
     }
     const target = mountPoint(path);
-    const fd = openDevice();
+    const via = options.via ?? (process.getuid?.() === 0 ? "mount" : "fusermount3");
     const session = new Session(backend, options);
-    let mounted: Mount | undefined;
-    try {
-      await mountFileSystem(
-        options.source ?? "supermachine",
-        target,
-        "fuse.supermachine",
-        mountFlags(options),
-        mountData(fd, options),
-      );
-      mounted = new Mount(target, fd, session, options.maxWrite ?? 2 ** 20);
-      return mounted;
-    } catch (cause) {
-      closeSync(fd);
-      throw explain(cause, target);
-    }
+    const fd =
+      via === "mount"
+        ? await mountDirectly(target, options)
+        : await mountWithHelper(target, helperOptions(options));
+    return new Mount(target, fd, session, options.maxWrite ?? 2 ** 20, via);
   }
 
   /**
@@ -127,18 +133,12 @@ export class Mount implements AsyncDisposable {
   async unmount(options: { readonly lazy?: boolean } = {}): Promise<void> {
     if (!this.#open) return;
     try {
-      await unmount(this.path, options.lazy === true ? MNT_DETACH : 0);
+      if (this.#via === "fusermount3") await unmountWithHelper(this.path, options.lazy === true);
+      else await unmount(this.path, options.lazy === true ? MNT_DETACH : 0);
     } catch (cause) {
-      // EINVAL: someone else has unmounted it meanwhile.
-      if (!(cause instanceof SystemCallError) || cause.code !== "EINVAL") {
-        throw new FuseMountError(
-          cause instanceof SystemCallError && cause.code === "EBUSY"
-            ? "ERR_FUSE_MOUNT_BUSY"
-            : "ERR_FUSE_MOUNT_UNMOUNT",
-          `cannot unmount ${this.path}: it is in use, or may not be unmounted; see fuser -m ${this.path}, or unmount it lazily`,
-          { cause },
-        );
-      }
+      // Someone else may have unmounted it meanwhile.
+      const gone = cause instanceof SystemCallError && cause.code === "EINVAL";
+      if (!gone && this.#open) throw cannotUnmount(cause, this.path);
     }
     this.#end(undefined);
   }
@@ -158,7 +158,8 @@ export class Mount implements AsyncDisposable {
   static #abandonAll(): void {
     for (const mount of live) {
       mount.#end(undefined);
-      detachNow(mount.path);
+      if (mount.#via === "mount") detachNow(mount.path);
+      else detachWithHelperNow(mount.path);
     }
   }
 
@@ -220,20 +221,57 @@ function mountData(fd: number, options: MountOptions): string {
   return data.join(",");
 }
 
-function explain(cause: unknown, target: string): Error {
-  const denied = cause instanceof SystemCallError && cause.code === "EPERM";
-  const advice = denied ? "mounting needs root (CAP_SYS_ADMIN)" : "see the cause";
-  return new FuseMountError("ERR_FUSE_MOUNT_FAILED", `cannot mount on ${target}: ${advice}`, {
-    cause,
-  });
+async function mountDirectly(target: string, options: MountOptions): Promise<number> {
+  const fd = openDevice();
+  const source = options.source ?? "supermachine";
+  try {
+    const data = mountData(fd, options);
+    await mountFileSystem(source, target, "fuse.supermachine", mountFlags(options), data);
+    return fd;
+  } catch (cause) {
+    closeSync(fd);
+    const denied = cause instanceof SystemCallError && cause.code === "EPERM";
+    const advice = denied
+      ? 'mounting needs root (CAP_SYS_ADMIN), or via: "fusermount3"'
+      : "see the cause";
+    const message = `cannot mount on ${target}: ${advice}`;
+    throw new FuseMountError("ERR_FUSE_MOUNT_FAILED", message, { cause });
+  }
+}
+
+/** The helper never lets ordinary users have set-user-id programs and devices. */
+function helperOptions(options: MountOptions): string {
+  const list = [`fsname=${options.source ?? "supermachine"}`, "subtype=supermachine"];
+  if (options.readOnly === true) list.push("ro");
+  if (options.noExec === true) list.push("noexec");
+  if (options.allowSetuid !== true) list.push("nosuid");
+  if (options.allowDevices !== true) list.push("nodev");
+  if (options.allowOther === true) list.push("allow_other");
+  if (options.defaultPermissions !== false) list.push("default_permissions");
+  // A comma would start another option.
+  return list.map((option) => option.replaceAll(/[\\,]/g, "\\$&")).join(",");
+}
+
+function cannotUnmount(cause: unknown, path: string): FuseMountError {
+  const busy =
+    (cause instanceof SystemCallError && cause.code === "EBUSY") ||
+    (cause instanceof Error && /busy/.test(cause.message));
+  return busy
+    ? new FuseMountError(
+        "ERR_FUSE_MOUNT_BUSY",
+        `${path} is in use: see fuser -m ${path}, or unmount it lazily`,
+        { cause },
+      )
+    : new FuseMountError("ERR_FUSE_MOUNT_UNMOUNT", `cannot unmount ${path}`, { cause });
 }
 
 /**
- * Mounts a backend on an existing directory, as root. The files are served from this thread's event
+ * Mounts a backend on an existing directory. The files are served from this thread's event
  * loop: this process must never wait for them, or it waits for itself. That goes for `readFileSync` and
  * the like, and for starting a child process with its `cwd` or program inside the mount.
  *
- * Throws {@link FuseMountError}: `ERR_FUSE_MOUNT_PLATFORM`, `_POINT`, `_DEVICE`, `_FAILED`.
+ * Throws {@link FuseMountError}: `ERR_FUSE_MOUNT_PLATFORM`, `_POINT`, `_DEVICE`, `_HELPER`,
+ * `_FAILED`.
  */
 export function mount(
   backend: FsBackend,

@@ -1,4 +1,10 @@
-import { cLibrary, lastErrno, lazyFunction, SystemCallError } from "@supermachine-internal/libc";
+import {
+  check,
+  cLibrary,
+  lastErrno,
+  lazyFunction,
+  SystemCallError,
+} from "@supermachine-internal/libc";
 
 // mount(2) and umount2(2)
 export const MS_RDONLY = 1;
@@ -16,6 +22,19 @@ export const read = lazyFunction<(fd: number, buffer: Uint8Array, length: number
 export const write = lazyFunction<(fd: number, buffer: Uint8Array, length: number) => number>(
   "intptr_t write(int fd, const void *buf, size_t count)",
 );
+
+const fcntlNative = lazyFunction<
+  (fd: number, command: number, type: "int", argument: number) => number
+>("int fcntl(int fd, int cmd, ...)");
+
+const F_SETFL = 4;
+const O_RDWR = 2;
+const O_NONBLOCK = 0o4000;
+
+/** Makes reads of a device opened by someone else return instead of waiting. */
+export function setNonBlocking(fd: number): void {
+  check(fcntlNative(fd, F_SETFL, "int", O_RDWR | O_NONBLOCK), "fcntl", `fd ${fd}`);
+}
 
 const umount2Native = lazyFunction<(target: string, flags: number) => number>(
   "int umount2(const char *target, int flags)",

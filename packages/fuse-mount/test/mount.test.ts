@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { accessSync, constants, mkdtempSync, rmdirSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -196,6 +196,20 @@ describe.skipIf(!canMount)("a mounted MemoryFs", () => {
     });
   });
 
+  it("can be mounted and unmounted by fusermount3", async () => {
+    const other = mkdtempSync(join(tmpdir(), "fuse-mount-"));
+    const second = await mount(new MemoryFs(), other, { via: "fusermount3", source: "a,b\\c" });
+    expect(await shell("echo hello > x; cat x; findmnt -no SOURCE,FSTYPE .", other)).toBe(
+      "hello\na,b\\c  fuse.supermachine\n",
+    );
+    const holder = execFile("bash", ["-c", `cd ${other} && exec sleep 60`]);
+    await sh(`until [ "$(readlink /proc/${holder.pid}/cwd)" = "${other}" ]; do sleep 0.1; done`);
+    await expect(second.unmount()).rejects.toMatchObject({ code: "ERR_FUSE_MOUNT_BUSY" });
+    holder.kill();
+    await second[Symbol.asyncDispose]();
+    rmdirSync(other);
+  });
+
   it("can be read-only", async () => {
     const other = mkdtempSync(join(tmpdir(), "fuse-mount-"));
     {
@@ -204,6 +218,31 @@ describe.skipIf(!canMount)("a mounted MemoryFs", () => {
     }
     rmdirSync(other);
   });
+});
+
+// Node.js 20 runs no TypeScript, so the child process needs the built packages.
+const isBuilt = ["fuse-mount", "fuse-server", "fuse-protocol"].every((name) =>
+  existsSync(join(import.meta.dirname, "..", "..", name, "dist", "index.js")),
+);
+if (!isBuilt) process.stderr.write("skipped: the end of a process; build the packages first\n");
+
+describe.skipIf(!canMount || !isBuilt)("a process that ends", () => {
+  it.each(["mount", "fusermount3"])(
+    "without unmounting leaves no mount behind (%s)",
+    async (via) => {
+      const directory = mkdtempSync(join(tmpdir(), "fuse-mount-"));
+      const script = `
+      import { MemoryFs } from "@supermachine/fuse-server";
+      import { mount } from "@supermachine/fuse-mount";
+      await mount(new MemoryFs(), ${JSON.stringify(directory)}, { via: ${JSON.stringify(via)} });
+      process.exit(0);`;
+      await run(process.execPath, ["--input-type=module", "-e", script], {
+        cwd: join(import.meta.dirname, ".."),
+      });
+      expect(await shell(`mountpoint ${directory} || true`, "/")).toMatch(/is not a mountpoint/);
+      rmdirSync(directory);
+    },
+  );
 });
 
 describe("mounting", () => {
