@@ -42,17 +42,26 @@ export async function peerCommand({ accelerator, initramfs, memoryMiB }) {
   const kernel = await findKernel();
   if (kernel === undefined) throw new Error("the guest kernel is not built: run `npm run setup`");
   const { rootfsPath } = await new ImageStore().get("demo");
-  const machine = "microvm,acpi=off,pit=off,pic=off,rtc=off";
+  const machine = "microvm,acpi=off";
   return {
     command: "qemu-system-x86_64",
     args: [
-      ...["-M", machine, "-accel", accelerator, "-cpu", "max", "-m", String(memoryMiB)],
+      ...[
+        "-M",
+        machine,
+        "-accel",
+        accelerator,
+        "-cpu",
+        accelerator === "kvm" ? "host" : "max",
+        "-m",
+        String(memoryMiB),
+      ],
       ...["-nodefaults", "-no-user-config", "-no-reboot", "-nographic", "-serial", "stdio"],
       ...["-global", "virtio-mmio.force-legacy=false"],
       ...["-drive", `if=none,id=root,format=raw,readonly=on,file=${rootfsPath}`],
       ...["-device", "virtio-blk-device,drive=root"],
       ...["-kernel", kernel, "-initrd", initramfs],
-      ...["-append", "console=ttyS0 quiet panic=-1 reboot=t tsc=reliable"],
+      ...["-append", "console=ttyS0 quiet panic=-1 reboot=t"],
     ],
   };
 }
