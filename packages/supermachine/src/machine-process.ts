@@ -24,23 +24,25 @@ async function stop(): Promise<void> {
 }
 
 async function start(message: Extract<ToMachineProcess, { type: "start" }>): Promise<void> {
+  let served: Promise<Disposable> | undefined;
   try {
-    let served: Promise<Disposable> | undefined;
     machine = await startMachine(message.config, {
       onVsock: (vsock) => {
         served = serveVsock(vsock, message.vsockPath, message.guestPorts);
       },
       onConsole: (bytes) => send({ type: "console", bytes }),
     });
-    using _vsock = await served;
+    await served;
     send({ type: "started" });
     if (stopping) await machine.stop();
     send({ type: "exited", exit: await machine.exited });
   } catch (error) {
     await machine?.stop();
     send({ type: "failed", error: toPlainError(error) });
+  } finally {
+    (await served?.catch(() => undefined))?.[Symbol.dispose]();
+    if (process.connected) process.disconnect();
   }
-  if (process.connected) process.disconnect();
 }
 
 process.on("message", (message: ToMachineProcess) => {

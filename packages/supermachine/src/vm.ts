@@ -113,12 +113,9 @@ export class Vm implements AsyncDisposable {
     const config = await machineConfig(options, image, hypervisor);
 
     const timeoutMs = options.bootTimeoutMs ?? BOOT_TIMEOUT_MS[hypervisor];
-    const boot = new AbortController();
-    const bootSignal = AbortSignal.any([
-      boot.signal,
-      AbortSignal.timeout(timeoutMs),
-      ...(signal === undefined ? [] : [signal]),
-    ]);
+    const over = new AbortController();
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const bootSignal = AbortSignal.any([over.signal, timeout, ...(signal ? [signal] : [])]);
     let accepted: Promise<AgentClient> | undefined;
     const machine = await startIn(options.isolation ?? "process", config, {
       onVsock: (vsock: VsockConnector) => {
@@ -127,7 +124,7 @@ export class Vm implements AsyncDisposable {
       },
       ...(options.onConsole === undefined ? {} : { onConsole: options.onConsole }),
     }).catch((error: unknown) => {
-      boot.abort();
+      over.abort();
       throw error;
     });
     try {
@@ -140,11 +137,10 @@ export class Vm implements AsyncDisposable {
         ...options.env,
       });
     } catch (error) {
-      boot.abort();
+      over.abort();
       await machine.stop();
-      if (error instanceof SupermachineError) throw error;
       signal?.throwIfAborted();
-      if (!bootSignal.aborted) throw error;
+      if (!timeout.aborted) throw error;
       throw new SupermachineError(
         "ERR_VM_BOOT_TIMEOUT",
         `the guest was not ready within ${timeoutMs} ms${consoleTail(machine.consoleLines())}`,

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -75,9 +75,12 @@ describe(`supermachine run on ${hypervisor}`, () => {
   });
 
   test("options reach the guest", async () => {
-    await writeFile(join(home, "file"), "shared\n");
+    const share = join(home, "share");
+    await mkdir(share);
+    await chmod(share, 0o755);
+    await writeFile(join(share, "file"), "shared\n");
     const result = await run(
-      ...["--memory", "128", "--cpus", "2", "--mount", `${home}:/in:ro`, "--env", "A=b c"],
+      ...["--memory", "128", "--cpus", "2", "--mount", `${share}:/in:ro`, "--env", "A=b c"],
       ...["--workdir", "/in", "--user", "1:1", "--rm", "demo"],
       ...["sh", "-c", "nproc; cat file; echo $A; id -u; pwd"],
     );

@@ -26,9 +26,9 @@ describe(`a minimal Debian on ${hypervisor}`, () => {
   });
   afterAll(() => rm(directory, { recursive: true, force: true }));
 
-  const start = () =>
+  const start = (name = "debian") =>
     Vm.start({
-      image: "debian",
+      image: name,
       store,
       hypervisor,
       memoryMiB: 512,
@@ -48,23 +48,16 @@ describe(`a minimal Debian on ${hypervisor}`, () => {
     expect(await readFile(join(directory, "counted"), "utf8")).toContain("2 apple");
   });
 
-  test("has the very files that a reference unpacker makes", async () => {
+  test("has the very files that a reference unpacker makes, from a layout and from a docker-archive", async () => {
     const bundle = join(directory, "bundle");
     await execute("umoci", ["unpack", "--image", `${join(image, "layout")}:debian`, bundle]);
     const count = "ls -laR /usr | wc -l";
     const reference = await execute("chroot", [join(bundle, "rootfs"), "sh", "-c", count]);
-    await using vm = await start();
-    const { stdout } = await vm.exec(["sh", "-c", count]);
-    expect(Number(stdout)).toBeGreaterThan(1000);
-    expect(stdout).toBe(reference.stdout);
-  });
-
-  test("is the same from a docker-archive", async () => {
-    const archive = join(image, "docker-archive.tar");
-    const fromArchive = await store.import(archive, { name: "from-archive" });
-    const fromLayout = await store.get("debian");
-    expect(
-      (await readFile(fromArchive.rootfsPath)).equals(await readFile(fromLayout.rootfsPath)),
-    ).toBe(true);
+    expect(Number(reference.stdout)).toBeGreaterThan(1000);
+    await store.import(join(image, "docker-archive.tar"), { name: "from-archive" });
+    for (const name of ["debian", "from-archive"]) {
+      await using vm = await start(name);
+      expect((await vm.exec(["sh", "-c", count])).stdout).toBe(reference.stdout);
+    }
   });
 });

@@ -40,6 +40,7 @@ class SpawnedMachine implements RunningMachine {
   #exit: MachineExit | undefined;
   #failure: SupermachineError | undefined;
   #stderr = "";
+  #killTimer: NodeJS.Timeout | undefined;
 
   constructor(
     child: ChildProcess,
@@ -70,11 +71,13 @@ class SpawnedMachine implements RunningMachine {
     this.#started = new Promise((resolve, reject) => {
       child.on("message", (message: FromMachineProcess) => {
         if (message.type === "started") resolve();
-        else if (message.type === "exited") this.#exit = message.exit;
-        else if (message.type === "failed") this.#failure = fromPlainError(message.error);
-        else {
+        else if (message.type === "console") {
           this.#console.append(message.bytes);
           listener.onConsole?.(message.bytes);
+        } else {
+          if (message.type === "exited") this.#exit = message.exit;
+          else this.#failure = fromPlainError(message.error);
+          this.#killLater();
         }
       });
       void this.exited.then(({ message }) => {
@@ -97,16 +100,19 @@ class SpawnedMachine implements RunningMachine {
   async stop(): Promise<MachineExit> {
     if (this.#child.connected)
       this.#child.send({ type: "stop" } satisfies ToMachineProcess, () => {});
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), STOP_TIMEOUT_MS);
-    try {
-      return await this.exited;
-    } finally {
-      clearTimeout(timer);
-    }
+    this.#killLater();
+    return this.exited;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  /** The process ends by itself when its machine has; nobody waits for ever for one that does not. */
+  #killLater(): void {
+    if (this.#killTimer !== undefined) return;
+    this.#killTimer = setTimeout(() => this.#child.kill("SIGKILL"), STOP_TIMEOUT_MS);
+    void this.exited.then(() => clearTimeout(this.#killTimer));
   }
 
   #unexpectedExit(): MachineExit {
