@@ -13,8 +13,8 @@ const PACKAGES = {
   ],
   test: [
     ...["cpio", "kmod"], // the lab's initrd
-    ...["umoci", "skopeo", "debootstrap", "erofs-utils"], // reference tools for images
-    ...["fuse3", "libfuse3-dev", "attr", "acl", "strace", "fio"], // file systems and baselines
+    ...["umoci", "skopeo", "debootstrap", "erofs-utils", "e2fsprogs", "zstd"], // reference tools for images
+    ...["fuse3", "libfuse3-dev", "attr", "acl", "libcap2-bin", "strace", "fio", "git"], // file systems and baselines
     "clang", // fuzzing the guest agent
   ],
 };

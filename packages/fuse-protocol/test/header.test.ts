@@ -103,73 +103,76 @@ function probeSource(old: boolean): string {
   return lines.join("\n");
 }
 
-describe.skipIf(!haveCompiler)("the C header of this machine", () => {
-  const directory = mkdtempSync(join(tmpdir(), "fuse-header-"));
-  const values = new Map<string, bigint>();
-  let minor = 0;
+describe.skipIf(!haveCompiler)(
+  `the C header of this machine${haveCompiler ? "" : " [needs program:gcc: a C compiler]"}`,
+  () => {
+    const directory = mkdtempSync(join(tmpdir(), "fuse-header-"));
+    const values = new Map<string, bigint>();
+    let minor = 0;
 
-  beforeAll(() => {
-    minor = Number(
-      execFileSync("cc", ["-E", "-dM", header], { encoding: "utf8" }).match(
-        /FUSE_KERNEL_MINOR_VERSION (\d+)/,
-      )?.[1],
+    beforeAll(() => {
+      minor = Number(
+        execFileSync("cc", ["-E", "-dM", header], { encoding: "utf8" }).match(
+          /FUSE_KERNEL_MINOR_VERSION (\d+)/,
+        )?.[1],
+      );
+      const source = join(directory, "probe.c");
+      writeFileSync(source, probeSource(minor < 45));
+      execFileSync("cc", ["-o", join(directory, "probe"), source]);
+      for (const line of execFileSync(join(directory, "probe"), { encoding: "utf8" }).split("\n")) {
+        const [name, value] = line.split(" ");
+        if (name !== undefined && value !== undefined) values.set(name, BigInt(value));
+      }
+    });
+    afterAll(() => rmSync(directory, { recursive: true }));
+
+    it.each(structs.map((struct) => [struct.name, struct] as const))(
+      "struct %s has the size and offsets of the header",
+      (name, struct) => {
+        if (minor < 45 && oldStructs.has(name)) {
+          expect(values.has(name)).toBe(false);
+          return;
+        }
+        const expected: Record<string, number> = { size: struct.size };
+        const found: Record<string, number> = { size: Number(values.get(name)) };
+        for (const [field, offset] of Object.entries(struct.offsets)) {
+          if (minor < 45 && oldFields.has(`${name}.${field}`)) continue;
+          expected[field] = offset;
+          found[field] = Number(values.get(`${name}.${field}`));
+        }
+        expect(expected).toEqual(found);
+      },
     );
-    const source = join(directory, "probe.c");
-    writeFileSync(source, probeSource(minor < 45));
-    execFileSync("cc", ["-o", join(directory, "probe"), source]);
-    for (const line of execFileSync(join(directory, "probe"), { encoding: "utf8" }).split("\n")) {
-      const [name, value] = line.split(" ");
-      if (name !== undefined && value !== undefined) values.set(name, BigInt(value));
-    }
-  });
-  afterAll(() => rmSync(directory, { recursive: true }));
 
-  it.each(structs.map((struct) => [struct.name, struct] as const))(
-    "struct %s has the size and offsets of the header",
-    (name, struct) => {
-      if (minor < 45 && oldStructs.has(name)) {
-        expect(values.has(name)).toBe(false);
-        return;
+    it("gives every constant the value we declare", () => {
+      const expected: Record<string, bigint> = {};
+      const found: Record<string, bigint | undefined> = {};
+      for (const [name, value] of constants) {
+        if (minor < 45 && oldConstants.has(name)) continue;
+        expected[name] = BigInt(value);
+        found[name] = values.get(name);
       }
-      const expected: Record<string, number> = { size: struct.size };
-      const found: Record<string, number> = { size: Number(values.get(name)) };
-      for (const [field, offset] of Object.entries(struct.offsets)) {
-        if (minor < 45 && oldFields.has(`${name}.${field}`)) continue;
-        expected[field] = offset;
-        found[field] = Number(values.get(`${name}.${field}`));
-      }
-      expect(expected).toEqual(found);
-    },
-  );
+      expect(found).toEqual(expected);
+      expect(Object.keys(expected).length).toBeGreaterThan(140);
+    });
 
-  it("gives every constant the value we declare", () => {
-    const expected: Record<string, bigint> = {};
-    const found: Record<string, bigint | undefined> = {};
-    for (const [name, value] of constants) {
-      if (minor < 45 && oldConstants.has(name)) continue;
-      expected[name] = BigInt(value);
-      found[name] = values.get(name);
-    }
-    expect(found).toEqual(expected);
-    expect(Object.keys(expected).length).toBeGreaterThan(140);
-  });
-
-  it("declares no struct, opcode or flag that we lack", () => {
-    const text = execFileSync("cc", ["-E", "-dM", header], { encoding: "utf8" });
-    const plain = execFileSync("cc", ["-E", "-P", header], { encoding: "utf8" });
-    const known = new Set(Object.keys(protocol));
-    const declared = [
-      ...[...text.matchAll(/^#define ((?:FUSE|FOPEN|FATTR|CUSE)_\w+)\s/gm)].map((m) => m[1]),
-      ...[...plain.matchAll(/((?:FUSE|CUSE)_\w+)\s*=/g)].map((m) => m[1]),
-      ...[...plain.matchAll(/struct ((?:fuse|cuse)_\w+) \{/g)].map((m) => m[1]),
-    ];
-    const left = declared.filter((name) => name !== undefined && !known.has(name)).sort();
-    expect(left).toEqual([
-      "FUSE_DEV_IOC_MAGIC",
-      "FUSE_NAME_OFFSET",
-      "FUSE_NAME_OFFSET_DIRENTPLUS",
-      "FUSE_REMOVEMAPPING_MAX_ENTRY",
-      "FUSE_WRITE_KILL_PRIV",
-    ]);
-  });
-});
+    it("declares no struct, opcode or flag that we lack", () => {
+      const text = execFileSync("cc", ["-E", "-dM", header], { encoding: "utf8" });
+      const plain = execFileSync("cc", ["-E", "-P", header], { encoding: "utf8" });
+      const known = new Set(Object.keys(protocol));
+      const declared = [
+        ...[...text.matchAll(/^#define ((?:FUSE|FOPEN|FATTR|CUSE)_\w+)\s/gm)].map((m) => m[1]),
+        ...[...plain.matchAll(/((?:FUSE|CUSE)_\w+)\s*=/g)].map((m) => m[1]),
+        ...[...plain.matchAll(/struct ((?:fuse|cuse)_\w+) \{/g)].map((m) => m[1]),
+      ];
+      const left = declared.filter((name) => name !== undefined && !known.has(name)).sort();
+      expect(left).toEqual([
+        "FUSE_DEV_IOC_MAGIC",
+        "FUSE_NAME_OFFSET",
+        "FUSE_NAME_OFFSET_DIRENTPLUS",
+        "FUSE_REMOVEMAPPING_MAX_ENTRY",
+        "FUSE_WRITE_KILL_PRIV",
+      ]);
+    });
+  },
+);

@@ -40,7 +40,7 @@ export function testHypervisor(create: () => Hypervisor, options: ConformanceOpt
   const availability = hypervisor.isAvailable();
   const title = availability.usable
     ? `${hypervisor.name} conforms to the hypervisor seam`
-    : `${hypervisor.name} is not available here: ${availability.reason}`;
+    : `${hypervisor.name} conforms to the hypervisor seam [needs ${hypervisor.name}: ${availability.reason}]`;
   describe.skipIf(!availability.usable)(title, () => {
     let thread: DriverThread | undefined;
     beforeAll(async () => {

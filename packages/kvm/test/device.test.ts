@@ -62,7 +62,9 @@ test("memory of no or an impossible size is refused", () => {
 
 const kvm = new Kvm();
 const availability = kvm.isAvailable();
-const title = availability.usable ? "with a device" : `no KVM here: ${availability.reason}`;
+const title = availability.usable
+  ? "with a device"
+  : `with a device [needs kvm: ${availability.reason}]`;
 
 describe.skipIf(!availability.usable)(title, () => {
   test("a failed ioctl says which, why and what to do", () => {

@@ -21,8 +21,10 @@ const KICKER = `
     for (const token of tokens) vm.kick(token);
   }`;
 
+const why = availability.usable ? "" : ` [needs kvm: ${availability.reason}]`;
+
 test.skipIf(!availability.usable)(
-  "vCPUs close safely under a storm of kicks from another thread, and every run ends",
+  `vCPUs close safely under a storm of kicks from another thread, and every run ends${why}`,
   async () => {
     using vm = kvm.createVm();
     using memory = kvm.allocateMemory(4096);

@@ -22,7 +22,7 @@ function recompress(path: string, mediaType: string, compress: (tar: Buffer) => 
 }
 
 describe.skipIf(obstacle)(
-  `images of real tools${obstacle ? ` (skipped: ${obstacle})` : ""}`,
+  `images of real tools${obstacle ? ` [needs tools: ${obstacle}]` : ""}`,
   () => {
     let directory: string;
     let layout: string;

@@ -348,24 +348,27 @@ test("the default directory follows the environment", () => {
 });
 
 const root = process.getuid?.() === 0;
-describe.skipIf(!root)(`a full disk${root ? "" : " (skipped: mounting needs root)"}`, () => {
-  test("fails the import with advice and leaves nothing behind", async () => {
-    mkdirSync(store.directory, { recursive: true });
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", store.directory]);
-    try {
-      await store.import(layout, { ...linux, name: "small" });
-      const before = files(store.directory);
-      writeIndex(layout, [await addImage(layout, { content: "x".repeat(1_000_000) })]);
-      await expect(store.import(layout, { ...linux, name: "large" })).rejects.toMatchObject({
-        code: "ERR_OCI_NO_SPACE",
-        message: expect.stringContaining("SUPERMACHINE_HOME"),
-      });
-      expect(files(store.directory)).toEqual(before);
-    } finally {
-      execFileSync("umount", [store.directory]);
-    }
-  });
-});
+describe.skipIf(!root)(
+  `a full disk${root ? "" : " [needs root: mounting a small file system]"}`,
+  () => {
+    test("fails the import with advice and leaves nothing behind", async () => {
+      mkdirSync(store.directory, { recursive: true });
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", store.directory]);
+      try {
+        await store.import(layout, { ...linux, name: "small" });
+        const before = files(store.directory);
+        writeIndex(layout, [await addImage(layout, { content: "x".repeat(1_000_000) })]);
+        await expect(store.import(layout, { ...linux, name: "large" })).rejects.toMatchObject({
+          code: "ERR_OCI_NO_SPACE",
+          message: expect.stringContaining("SUPERMACHINE_HOME"),
+        });
+        expect(files(store.directory)).toEqual(before);
+      } finally {
+        execFileSync("umount", [store.directory]);
+      }
+    });
+  },
+);
 
 test("a directory's manifest cannot lead to files outside of the directory", async () => {
   const saved = join(directory, "saved");
@@ -382,7 +385,7 @@ test("a directory's manifest cannot lead to files outside of the directory", asy
 });
 
 test.skipIf(process.platform !== "linux")(
-  "failed and stopped imports leave no file open",
+  `failed and stopped imports leave no file open${process.platform === "linux" ? "" : " [needs linux: /proc/self/fd]"}`,
   async () => {
     const descriptor = await addImage(layout, { content: "x".repeat(3_000_000) });
     const bad = await addImage(layout, { content: "bad" });
