@@ -78,7 +78,9 @@ async function everything(reports) {
   const here = join(reports, "here.json");
   const lab = join(reports, "lab.json");
   await phase("set up", () => setup("test"));
-  await phase("check formatting and lint", () => show(bin("biome"), ["ci", "."]));
+  await phase("check formatting and lint", () =>
+    show(bin("biome"), ["ci", "--error-on-warnings", "."]),
+  );
   await phase("check the lock file", () => node("scripts/check-lockfile.mjs"));
   await phase("check imports", () => node("scripts/check-imports.mjs"));
   await phase("check types", async () => {

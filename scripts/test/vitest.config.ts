@@ -1,4 +1,7 @@
 import { defineConfig, mergeConfig } from "vitest/config";
 import { base } from "../../vitest.base.ts";
 
-export default mergeConfig(base, defineConfig({ test: { include: ["*.test.mjs"] } }));
+export default mergeConfig(
+  base,
+  defineConfig({ test: { name: "scripts", include: ["*.test.mjs"] } }),
+);
