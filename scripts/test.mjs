@@ -16,6 +16,12 @@ const IN_CI = process.env.CI === "true";
 /** What a machine may lack even after setup; a skip for anything else is a failure in CI. */
 const MAY_BE_MISSING = new Set(["linux", "x86-64", "root", "kvm", "fuse", "lab"]);
 const LAB_TIMEOUT_SECONDS = 1200;
+/** Everything that drives /dev/kvm, one file after the other, with patience: the CPU is emulated. */
+const LAB_TESTS = [
+  ...["run", "--config", "lab/vitest.config.ts", "--no-file-parallelism"],
+  ...["--testTimeout=300000", "--hookTimeout=300000"],
+  ...["packages/kvm/test", "packages/vmm/test", "lab/inside"],
+];
 
 /** @type {{ name: string, failed: boolean, time: number }[]} */
 const phases = [];
@@ -91,7 +97,7 @@ async function everything(reports) {
   await phase("tests in the lab", () =>
     node(
       ...["lab/lab.mjs", "--out", reports, "--timeout", String(LAB_TIMEOUT_SECONDS)],
-      ...[bin("vitest"), "run", "--config", "lab/vitest.config.ts", ...jsonReport(lab)],
+      ...[bin("vitest"), ...LAB_TESTS, ...jsonReport(lab)],
     ),
   );
   if (IN_CI) await phase("check skips", () => checkSkips([here, lab]));
