@@ -1,7 +1,12 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import {
+  openDescriptors,
+  probeHeaders,
+  requireFacility,
+  structLayout,
+} from "@supermachine-internal/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createMemoryFile, EventFd, SystemCallError, UnixListener, UnixSocket } from "./index.js";
 import { socketLayout } from "./unix-socket.js";
@@ -12,10 +17,6 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-function openFds(): string[] {
-  return readdirSync("/proc/self/fd");
-}
-
 function connectedPair(): { listener: UnixListener; server: UnixSocket; client: UnixSocket } {
   const listener = UnixListener.listen(join(directory, "s"));
   const client = UnixSocket.connect(listener.path);
@@ -24,25 +25,18 @@ function connectedPair(): { listener: UnixListener; server: UnixSocket; client: 
   return { listener, server, client };
 }
 
-test("socket structs are laid out as in the C headers", () => {
-  const source = Object.entries(socketLayout).flatMap(([struct, layout]) =>
-    Object.keys(layout).map((field) =>
-      field === "size"
-        ? `printf("${struct}.size %zu\\n", sizeof(struct ${struct}));`
-        : `printf("${struct}.${field} %zu\\n", offsetof(struct ${struct}, ${field}));`,
-    ),
-  );
-  const headers = "stddef.h stdio.h sys/socket.h sys/uio.h sys/un.h".split(" ");
-  const program = `${headers.map((h) => `#include <${h}>`).join("\n")}\nint main(void){${source.join("")}return 0;}`;
-  writeFileSync(join(directory, "probe.c"), program);
-  execFileSync("cc", ["-o", join(directory, "probe"), join(directory, "probe.c")]);
-  const expected = Object.entries(socketLayout).flatMap(([struct, layout]) =>
-    Object.entries(layout).map(([field, value]) => `${struct}.${field} ${value}`),
-  );
-  expect(execFileSync(join(directory, "probe"), { encoding: "utf8" }).trim().split("\n")).toEqual(
-    expected,
-  );
-});
+requireFacility("linux", "program:cc").test(
+  "socket structs are laid out as in the C headers",
+  () => {
+    const declared = new Map(
+      Object.entries(socketLayout).flatMap(([name, { size, ...offsets }]) =>
+        structLayout({ name, size, offsets }),
+      ),
+    );
+    const headers = ["sys/socket.h", "sys/uio.h", "sys/un.h"];
+    expect(probeHeaders({ headers, expressions: declared.keys() })).toEqual(declared);
+  },
+);
 
 test("descriptors travel with the bytes and name the same open file", () => {
   const { listener, server, client } = connectedPair();
@@ -67,7 +61,7 @@ test("descriptors travel with the bytes and name the same open file", () => {
 
 test("the most descriptors the kernel allows arrive in order, and one more is refused", () => {
   const { listener, server, client } = connectedPair();
-  const before = openFds();
+  const before = openDescriptors();
   const file = createMemoryFile("many");
   client.send(Buffer.from("x"), Array<number>(253).fill(file));
   const fds: number[] = [];
@@ -75,13 +69,13 @@ test("the most descriptors the kernel allows arrive in order, and one more is re
   expect(new Set(fds).size).toBe(253);
   for (const fd of [...fds, file]) new EventFd(fd).close();
   expect(() => client.send(Buffer.from("x"), Array<number>(254).fill(file))).toThrow(RangeError);
-  expect(openFds()).toEqual(before);
+  expect(openDescriptors()).toEqual(before);
   for (const socket of [server, client, listener]) socket.close();
 });
 
 test("a listener is private, refuses a taken path, and removes only its own socket file", () => {
   const path = join(directory, "s");
-  const before = openFds();
+  const before = openDescriptors();
   const listener = UnixListener.listen(path);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(listener.accept()).toBeUndefined();
@@ -94,7 +88,7 @@ test("a listener is private, refuses a taken path, and removes only its own sock
   successor.close();
   expect(existsSync(path)).toBe(false);
   expect(() => UnixSocket.connect(path)).toThrow(SystemCallError);
-  expect(openFds()).toEqual(before);
+  expect(openDescriptors()).toEqual(before);
 });
 
 test("a path that does not fit a socket address is refused before any call", () => {

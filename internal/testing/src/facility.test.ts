@@ -27,3 +27,15 @@ requireFacility("program:node").test("what is available runs", () => {
 test("the test above has run", () => {
   expect(ran).toBe(true);
 });
+
+test("a file of the system is there or is named as missing", () => {
+  expect(missing(`file:${process.execPath}`)).toBeUndefined();
+  expect(missing("file:/no/such/file")).toBe("there is no /no/such/file");
+});
+
+requireFacility({ name: "own", missing: undefined }).test(
+  "a facility of the test's own, there",
+  () => {
+    expect(ran).toBe(true);
+  },
+);

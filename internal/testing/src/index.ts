@@ -1,6 +1,11 @@
 /**
- * How a test says what it needs from the machine, so that a skip always has a reason.
+ * What tests need of a machine, and say so, that a skip always has a reason; and what the tests of
+ * several packages do alike.
  *
  * @packageDocumentation
  */
-export { type Facility, missing, requireFacility } from "./facility.js";
+export { type HeaderProbe, probeHeaders, structLayout } from "./c-header.js";
+export { openDescriptors } from "./descriptors.js";
+export { type Facility, missing, type OwnFacility, requireFacility } from "./facility.js";
+export { TemporaryDirectory } from "./temporary-directory.js";
+export { until } from "./wait.js";

@@ -1,44 +1,13 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Struct } from "@supermachine-internal/struct";
-import { expect, test } from "vitest";
+import { probeHeaders, requireFacility, structLayout } from "@supermachine-internal/testing";
+import { expect } from "vitest";
 import * as generic from "../src/abi.js";
 import * as x86 from "../src/abi-x86.js";
 import { sigaction } from "../src/kick.js";
 import { capabilities, constants, ioctls } from "../src/numbers.js";
 
-/** Compiles a C program that prints `name value` lines and returns them. */
-function measure(expressions: Iterable<readonly [string, string]>): Map<string, number> {
-  const directory = mkdtempSync(join(tmpdir(), "kvm-abi-"));
-  try {
-    const source = join(directory, "probe.c");
-    const program = join(directory, "probe");
-    const lines = [...expressions].map(
-      ([name, expression]) => `printf("${name} %lu\\n", (unsigned long)(${expression}));`,
-    );
-    writeFileSync(
-      source,
-      `#define _GNU_SOURCE
-      #include <signal.h>
-      #include <stddef.h>
-      #include <stdio.h>
-      #include <linux/kvm.h>
-      int main(void) { ${lines.join("\n")} return 0; }`,
-    );
-    execFileSync("gcc", ["-Wall", "-Werror", "-o", program, source]);
-    const output = execFileSync(program, { encoding: "utf8" }).trim().split("\n");
-    return new Map(
-      output.map((line) => {
-        const [name = "", value] = line.split(" ");
-        return [name, Number(value)];
-      }),
-    );
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
-}
+const headers = ["signal.h", "linux/kvm.h"];
+const prelude = "#define _GNU_SOURCE";
 
 function isStruct(value: unknown): value is Struct {
   return typeof value === "object" && value !== null && "offsets" in value;
@@ -47,32 +16,38 @@ function isStruct(value: unknown): value is Struct {
 const declarations: unknown[] = [...Object.values(generic), ...Object.values(x86), sigaction];
 const structs = declarations.filter(isStruct);
 
-/** `kvm_run.io` is a member of the union in kvm_run; its fields count from there. */
-function* layoutOf(struct: Struct): Generator<readonly [string, string, number]> {
-  const [outer = "", member] = struct.name.split(".");
-  const prefix = member === undefined ? "" : `${member}.`;
-  const base = member === undefined ? "0" : `offsetof(struct ${outer}, ${member})`;
-  for (const [field, offset] of Object.entries(struct.offsets)) {
-    if (field.startsWith("_")) continue;
-    const expression = `offsetof(struct ${outer}, ${prefix}${field}) - ${base}`;
-    yield [`${struct.name}:${field}`, expression, offset];
-  }
+const isReserved = (field: string) => field.startsWith("_");
+
+function layoutOf(struct: Struct): [expression: string, value: bigint][] {
   if (struct === generic.kvm_run) {
-    yield ["kvm_run:union", "offsetof(struct kvm_run, io)", struct.size];
-  } else {
-    const value = member === undefined ? `struct ${outer}` : `((struct ${outer} *)0)->${member}`;
-    yield [`${struct.name}:size`, `sizeof(${value})`, struct.size];
+    // The fields that all exits have; the union of the others follows them.
+    const [, ...fields] = structLayout(struct, isReserved);
+    return [...fields, ["offsetof(struct kvm_run, io)", BigInt(struct.size)]];
   }
+  const [outer, member] = struct.name.split(".");
+  if (member === undefined) return structLayout(struct, isReserved);
+  // A member of the union in kvm_run: its fields count from its start.
+  const base = `offsetof(struct ${outer}, ${member})`;
+  const fields = Object.entries(struct.offsets).filter(([field]) => !isReserved(field));
+  return [
+    [`sizeof(((struct ${outer} *)0)->${member})`, BigInt(struct.size)],
+    ...fields.map(([field, offset]): [string, bigint] => [
+      `offsetof(struct ${outer}, ${member}.${field}) - ${base}`,
+      BigInt(offset),
+    ]),
+  ];
 }
 
+const { test } = requireFacility("linux", "x86-64", "program:cc");
+
 test("every struct has the size and field offsets of the C headers", () => {
-  const layout = structs.flatMap((struct) => [...layoutOf(struct)]);
-  const measured = measure(layout.map(([name, expression]) => [name, expression]));
-  expect(layout.length).toBeGreaterThan(150);
-  expect(new Map(layout.map(([name, , value]) => [name, value]))).toEqual(measured);
+  const declared = new Map(structs.flatMap(layoutOf));
+  expect(declared.size).toBeGreaterThan(150);
+  expect(probeHeaders({ headers, prelude, expressions: declared.keys() })).toEqual(declared);
 });
 
 test("every ioctl, capability and constant has the number of the C headers", () => {
   const numbers = Object.entries({ ...ioctls, ...capabilities, ...constants });
-  expect(new Map(numbers)).toEqual(measure(numbers.map(([name]) => [name, name])));
+  const declared = new Map(numbers.map(([name, number]) => [name, BigInt(number)]));
+  expect(probeHeaders({ headers, prelude, expressions: declared.keys() })).toEqual(declared);
 });

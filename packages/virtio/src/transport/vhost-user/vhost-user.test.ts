@@ -1,14 +1,20 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EventFd } from "@supermachine-internal/libc";
+import {
+  openDescriptors,
+  probeHeaders,
+  requireFacility,
+  structLayout,
+  until,
+} from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { VIRTIO_F_VERSION_1 } from "../../feature.js";
 import * as p from "./protocol.js";
 import { serveVhostUser, type VhostUserServer } from "./server.js";
-import { FrontEnd, SharedMemory, u64, until, vringState } from "./testing/front-end.js";
+import { FrontEnd, SharedMemory, u64, vringState } from "./testing/front-end.js";
 import { ReverseDevice } from "./testing/reverse-device.js";
 
 let directory: string;
@@ -16,10 +22,6 @@ let device: ReverseDevice;
 let server: VhostUserServer;
 let warnings: string[];
 let fdsBefore: string[];
-
-function openFds(): string[] {
-  return readdirSync("/proc/self/fd");
-}
 
 function guestMappings(): number {
   return readFileSync("/proc/self/maps", "utf8").split("memfd:guest").length - 1;
@@ -36,7 +38,7 @@ beforeEach(async () => {
   };
   // The first server opens the event loop's own descriptors; only what comes after counts.
   serveVhostUser(options).close();
-  fdsBefore = openFds();
+  fdsBefore = openDescriptors();
   server = serveVhostUser(options);
 });
 
@@ -44,7 +46,7 @@ afterEach(async () => {
   server.close();
   rmSync(directory, { recursive: true });
   await until(() => guestMappings() === 0, "all guest memory to be unmapped");
-  expect(openFds()).toEqual(fdsBefore);
+  expect(openDescriptors()).toEqual(fdsBefore);
 });
 
 /** A front-end that has got as far as one running ring, or both. */
@@ -104,33 +106,24 @@ class Driver implements Disposable {
   }
 }
 
-test("structs that the kernel's vhost shares are laid out as in <linux/vhost_types.h>", () => {
-  const { index, num } = p.vringState.offsets;
-  const region = p.memoryRegion.offsets;
-  const expected = [
-    ["sizeof(struct vhost_vring_state)", p.vringState.size],
-    ["offsetof(struct vhost_vring_state, index)", index],
-    ["offsetof(struct vhost_vring_state, num)", num],
-    ["sizeof(struct vhost_vring_addr)", p.vringAddress.size],
-    ...Object.entries(p.vringAddress.offsets).map(
-      ([field, offset]) => [`offsetof(struct vhost_vring_addr, ${field})`, offset] as const,
-    ),
-    ["sizeof(struct vhost_memory)", p.memoryTableHeader.size],
-    ["offsetof(struct vhost_memory, nregions)", p.memoryTableHeader.offsets.nregions],
-    ["offsetof(struct vhost_memory, regions)", p.memoryTableHeader.size],
-    ["sizeof(struct vhost_memory_region)", p.memoryRegion.size],
-    ["offsetof(struct vhost_memory_region, guest_phys_addr)", region.guest_phys_addr],
-    ["offsetof(struct vhost_memory_region, memory_size)", region.memory_size],
-    ["offsetof(struct vhost_memory_region, userspace_addr)", region.userspace_addr],
-    ["offsetof(struct vhost_memory_region, flags_padding)", region.mmap_offset],
-  ] as const;
-  const prints = expected.map(([expression]) => `printf("%zu\\n", ${expression});`).join("\n");
-  const source = `#include <stddef.h>\n#include <stdio.h>\n#include <linux/vhost_types.h>\nint main(void) { ${prints} return 0; }\n`;
-  writeFileSync(join(directory, "probe.c"), source);
-  execFileSync("cc", ["-o", join(directory, "probe"), join(directory, "probe.c")]);
-  const sizes = execFileSync(join(directory, "probe"), { encoding: "utf8" }).trim().split("\n");
-  expect(sizes.map(Number)).toEqual(expected.map(([, value]) => value));
-});
+requireFacility("program:cc").test(
+  "structs that the kernel's vhost shares are laid out as in <linux/vhost_types.h>",
+  () => {
+    const { mmap_offset, ...region } = p.memoryRegion.offsets;
+    const declared = new Map<string, bigint>([
+      ...structLayout({ ...p.vringState, name: "vhost_vring_state" }),
+      ...structLayout({ ...p.vringAddress, name: "vhost_vring_addr" }),
+      ...structLayout({ ...p.memoryRegion, name: "vhost_memory_region", offsets: region }),
+      // The protocol uses the padding of the kernel's struct.
+      ["offsetof(struct vhost_memory_region, flags_padding)", BigInt(mmap_offset)],
+      ["offsetof(struct vhost_memory, nregions)", BigInt(p.memoryTableHeader.offsets.nregions)],
+      ["offsetof(struct vhost_memory, regions)", BigInt(p.memoryTableHeader.size)],
+      ["sizeof(struct vhost_memory)", BigInt(p.memoryTableHeader.size)],
+    ]);
+    const headers = ["linux/vhost_types.h"];
+    expect(probeHeaders({ headers, expressions: declared.keys() })).toEqual(declared);
+  },
+);
 
 test("a request in shared memory is answered, and the driver is interrupted", async () => {
   using driver = new Driver();
@@ -437,7 +430,7 @@ test("no requests, payloads or descriptors of a front-end leak a descriptor or e
   const files = [event.fd, memory.fd, other];
   await fc.assert(
     fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 12 }), async (requests) => {
-      const before = openFds().length;
+      const before = openDescriptors().length;
       using frontEnd = new FrontEnd(server.socketPath);
       // Answered, so the connection is accepted, and its descriptors are among those to be closed.
       await frontEnd.ask(p.VHOST_USER_GET_FEATURES);
@@ -457,7 +450,7 @@ test("no requests, payloads or descriptors of a front-end leak a descriptor or e
         // The back-end hung up already.
       }
       frontEnd[Symbol.dispose]();
-      await until(() => openFds().length === before, "all descriptors to be closed");
+      await until(() => openDescriptors().length === before, "all descriptors to be closed");
     }),
     { numRuns: 300 },
   );

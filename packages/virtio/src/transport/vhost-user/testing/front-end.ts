@@ -1,6 +1,6 @@
 import { ftruncateSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { createMemoryFile, EventFd, Mapping, UnixSocket } from "@supermachine-internal/libc";
+import { until } from "@supermachine-internal/testing";
 import {
   availableRingSize,
   VRING_DESC_F_NEXT,
@@ -11,17 +11,6 @@ import {
   vringUsedElem,
 } from "../../../queue/ring-layout.js";
 import * as p from "../protocol.js";
-
-const TIMEOUT_MS = 5000;
-
-/** Waits until `done` says so; fails after 5 s. */
-export async function until(done: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + TIMEOUT_MS;
-  while (!done()) {
-    if (performance.now() > deadline) throw new Error(`timed out: ${what}`);
-    await sleep(1);
-  }
-}
 
 export function u64(value: bigint | number): Buffer {
   const bytes = Buffer.alloc(8);
