@@ -9,3 +9,4 @@ export type { MachineExit, MachineExitReason } from "@supermachine-internal/cons
 export { VmmError, type VmmErrorCode } from "./errors.js";
 export { MAX_CPUS, Machine, type MachineOptions } from "./machine.js";
 export { runVcpuThread } from "./vcpu-thread.js";
+export { VcpuThreads } from "./vcpu-threads.js";

@@ -1,4 +1,3 @@
-import { Worker } from "node:worker_threads";
 import type { HostMemory, Hypervisor, VcpuKickToken, VmHandle } from "@supermachine/hypervisor";
 import { GuestMemory, type VirtioDevice } from "@supermachine/virtio";
 import {
@@ -16,7 +15,8 @@ import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
 import { ramRanges } from "./memory-map.js";
 import { VcpuControl } from "./vcpu-control.js";
-import type { VcpuMessage, VcpuThreadData } from "./vcpu-thread.js";
+import type { VcpuMessage } from "./vcpu-thread.js";
+import { VcpuThreads } from "./vcpu-threads.js";
 
 /** The most vCPUs a machine can have. */
 export const MAX_CPUS = 16;
@@ -28,8 +28,11 @@ const KICK_INTERVAL_MS = 20;
 /** Options of {@link Machine.start}. */
 export interface MachineOptions {
   readonly hypervisor: Hypervisor;
-  /** The module that calls `runVcpuThread(hypervisor)`; one worker thread of it runs per vCPU. */
-  readonly vcpuThread: URL;
+  /**
+   * The module that calls `runVcpuThread(hypervisor)`; one worker thread of it runs per vCPU. Or such
+   * threads, started ahead, as many as `cpus`: the machine takes them over.
+   */
+  readonly vcpuThread: URL | VcpuThreads;
   /** Guest memory in MiB, 16 to 1,048,576. */
   readonly memoryMiB: number;
   /** vCPUs, 1 to {@link MAX_CPUS}. Default 1. */
@@ -61,7 +64,6 @@ export class Machine implements AsyncDisposable {
   readonly #vm: VmHandle;
   readonly #bus: DeviceBus;
   readonly #onConsole: ((bytes: Uint8Array) => void) | undefined;
-  readonly #workers: Promise<void>[] = [];
   readonly #kicks: VcpuKickToken[] = [];
   #end: { reason: MachineExitReason; message: string } | undefined;
   #kicker: NodeJS.Timeout | undefined;
@@ -84,6 +86,7 @@ export class Machine implements AsyncDisposable {
     try {
       for (const device of options.devices ?? []) resources.use(device);
       checkRange("cpus", cpus, 1, MAX_CPUS);
+      const threads = resources.use(vcpuThreads(options.vcpuThread, cpus));
       checkRange("memoryMiB", memoryMiB, MIN_MEMORY_MIB, MAX_MEMORY_MIB);
       const ram = ramRanges(memoryMiB);
       const ramMemory = ram.map(({ size }) => resources.use(allocate(hypervisor, size)));
@@ -104,12 +107,11 @@ export class Machine implements AsyncDisposable {
 
       const commandLine = `${options.commandLine} ${this.#bus.kernelParameters()}`.trim();
       const entry = boot(memory, ram, { ...options, commandLine }, cpus);
-      this.#startVcpus(options.vcpuThread, cpus, entry);
+      this.exited = this.#run(threads, entry);
     } catch (error) {
       resources.dispose();
       throw error instanceof VmmError ? error : hypervisorFailure(error);
     }
-    this.exited = this.#waitForEnd();
   }
 
   /** The last lines of the guest's console, oldest first. */
@@ -127,39 +129,29 @@ export class Machine implements AsyncDisposable {
     await this.stop();
   }
 
-  #startVcpus(entryModule: URL, cpus: number, entry: LinuxEntry): void {
-    const serial = new SharedArrayBuffer(SERIAL_STATE_SIZE);
-    for (let index = 0; index < cpus; index++) {
-      const workerData: VcpuThreadData = {
-        vm: this.#vm.token,
-        index,
-        cpus,
-        registers: this.#bus.registers,
-        serial,
-        control: this.#control.shared,
-        entry: index === 0 ? entry : undefined,
-      };
-      const worker = new Worker(entryModule, {
-        workerData,
-        name: `vcpu${index}`,
-        // The VM and vCPU handles own their fds; the thread closes nothing behind their back.
-        trackUnmanagedFds: false,
-        execArgv: [],
-      });
-      worker.on("message", (message: VcpuMessage) => this.#onMessage(index, message));
-      worker.on("error", (error) => {
-        this.#finish("hypervisor-error", `the thread of vCPU ${index} failed: ${error.message}`);
-      });
-      this.#workers.push(
-        new Promise((resolve) => {
-          worker.on("exit", () => {
-            // A thread that ends without a word still ends the machine.
-            this.#finish("hypervisor-error", `the thread of vCPU ${index} ended unexpectedly`);
-            resolve();
-          });
-        }),
-      );
-    }
+  /** Runs the vCPUs to their end and releases everything. */
+  async #run(threads: VcpuThreads, entry: LinuxEntry): Promise<MachineExit> {
+    const shared = {
+      vm: this.#vm.token,
+      cpus: threads.count,
+      registers: this.#bus.registers,
+      serial: new SharedArrayBuffer(SERIAL_STATE_SIZE),
+      control: this.#control.shared,
+    };
+    const dataOf = (index: number) =>
+      index === 0 ? { ...shared, index, entry } : { ...shared, index };
+    await threads.run(dataOf, {
+      onMessage: (index, message) => this.#onMessage(index, message),
+      // A thread that ends without a word still ends the machine.
+      onExit: (index, error) => {
+        const reason = error === undefined ? "ended unexpectedly" : `failed: ${error.message}`;
+        this.#finish("hypervisor-error", `the thread of vCPU ${index} ${reason}`);
+      },
+    });
+    clearInterval(this.#kicker);
+    this.#resources.dispose();
+    const { reason, message } = this.#end ?? { reason: "stopped", message: "" };
+    return { reason, message, console: this.#console.lines() };
   }
 
   #onMessage(index: number, message: VcpuMessage): void {
@@ -200,14 +192,6 @@ export class Machine implements AsyncDisposable {
     kick();
     this.#kicker = setInterval(kick, KICK_INTERVAL_MS);
   }
-
-  async #waitForEnd(): Promise<MachineExit> {
-    await Promise.all(this.#workers);
-    clearInterval(this.#kicker);
-    this.#resources.dispose();
-    const { reason, message } = this.#end ?? { reason: "stopped", message: "" };
-    return { reason, message, console: this.#console.lines() };
-  }
 }
 
 function checkRange(option: string, value: number, min: number, max: number): void {
@@ -216,6 +200,13 @@ function checkRange(option: string, value: number, min: number, max: number): vo
     "ERR_VMM_OPTION",
     `${option} is ${value}; give a whole number ${min} to ${max}`,
   );
+}
+
+function vcpuThreads(given: URL | VcpuThreads, cpus: number): VcpuThreads {
+  if (given instanceof URL) return new VcpuThreads(given, cpus);
+  if (given.count === cpus) return given;
+  given[Symbol.dispose]();
+  throw new VmmError("ERR_VMM_OPTION", `${given.count} vCPU threads for ${cpus} vCPUs`);
 }
 
 function viewOf(memory: HostMemory | undefined): ArrayBuffer {

@@ -1,4 +1,4 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import {
   ExitReason,
   type Hypervisor,
@@ -156,24 +156,29 @@ class VcpuThread {
 
 /**
  * The body of a vCPU worker thread: call it, with the driver, from the module given as `vcpuThread`
- * to {@link Machine.start}. Returns when the vCPU has ended.
+ * to {@link Machine.start}. The thread waits for its machine, runs the vCPU, and ends with it.
  */
 export function runVcpuThread(hypervisor: Hypervisor): void {
-  const data = workerData as VcpuThreadData;
-  try {
-    using vm = hypervisor.attachVm(data.vm);
-    using vcpu = vm.createVcpu(data.index);
-    vcpu.x86?.setCpuid(vcpuCpuid(hypervisor.x86?.supportedCpuid() ?? [], data.index, data.cpus));
-    if (data.entry !== undefined) enterLongMode(vcpu, data.entry);
-    post({ type: "ready", kick: vcpu.kickToken });
-    const pulseInterrupt = () => {
-      vm.setInterruptLine(COM1_GSI, true);
-      vm.setInterruptLine(COM1_GSI, false);
-    };
-    const { end, detail } = new VcpuThread(data, vcpu, pulseInterrupt).run();
-    post({ type: "ended", end, detail });
-  } catch (error) {
-    const detail = error instanceof Error ? error.message : String(error);
-    post({ type: "ended", end: "hypervisor-error", detail });
-  }
+  // Asked ahead of need: the driver is loaded while the machine is still being built.
+  const supported = hypervisor.isAvailable().usable ? hypervisor.x86?.supportedCpuid() : undefined;
+  parentPort?.once("message", (data: VcpuThreadData | undefined) => {
+    // Dismissed: there will be no machine.
+    if (data === undefined) return;
+    try {
+      using vm = hypervisor.attachVm(data.vm);
+      using vcpu = vm.createVcpu(data.index);
+      vcpu.x86?.setCpuid(vcpuCpuid(supported ?? [], data.index, data.cpus));
+      if (data.entry !== undefined) enterLongMode(vcpu, data.entry);
+      post({ type: "ready", kick: vcpu.kickToken });
+      const pulseInterrupt = () => {
+        vm.setInterruptLine(COM1_GSI, true);
+        vm.setInterruptLine(COM1_GSI, false);
+      };
+      const { end, detail } = new VcpuThread(data, vcpu, pulseInterrupt).run();
+      post({ type: "ended", end, detail });
+    } catch (error) {
+      const detail = error instanceof Error ? error.message : String(error);
+      post({ type: "ended", end: "hypervisor-error", detail });
+    }
+  });
 }
