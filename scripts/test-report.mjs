@@ -39,6 +39,7 @@ export function summarize(files) {
  * @param {{ testResults: { name: string, status: string, assertionResults: { status: string, fullName: string, meta?: { skipReason?: string } }[] }[] }} report
  */
 function addReport(summary, report) {
+  if (report.testResults.length === 0) summary.failed += 1; // it did not come to that
   for (const file of report.testResults) {
     const failedBefore = summary.failed;
     for (const { status, fullName, meta } of file.assertionResults) {

@@ -13,6 +13,8 @@ import { summarize, summaryLine } from "./test-report.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const IN_CI = process.env.CI === "true";
+/** Not when the output goes to a file: biome would colour it nevertheless. */
+const BIOME_COLORS = process.stdout.isTTY ? [] : ["--colors=off"];
 /** What a machine may lack even after setup; a skip for anything else is a failure in CI. */
 const MAY_BE_MISSING = new Set(["linux", "x86-64", "root", "kvm", "fuse", "lab"]);
 const LAB_TIMEOUT_SECONDS = 1200;
@@ -85,7 +87,7 @@ async function everything(reports) {
   const lab = join(reports, "lab.json");
   await phase("set up", () => setup("test"));
   await phase("check formatting and lint", () =>
-    show(bin("biome"), ["ci", "--error-on-warnings", "."]),
+    show(bin("biome"), ["ci", "--error-on-warnings", ...BIOME_COLORS, "."]),
   );
   await phase("check the lock file", () => node("scripts/check-lockfile.mjs"));
   await phase("check imports", () => node("scripts/check-imports.mjs"));

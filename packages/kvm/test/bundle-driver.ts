@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { build } from "tsup";
 
 /**
@@ -8,8 +9,8 @@ import { build } from "tsup";
 export async function setup(): Promise<void> {
   await build({
     config: false,
-    entry: ["test/driver.ts"],
-    outDir: "node_modules/.driver",
+    entry: [join(import.meta.dirname, "driver.ts")],
+    outDir: join(import.meta.dirname, "..", "node_modules", ".driver"),
     format: ["esm"],
     target: "node20",
     noExternal: [/^@supermachine/],

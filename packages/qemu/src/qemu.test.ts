@@ -2,7 +2,6 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RngDevice, VsockDevice } from "@supermachine/virtio";
-import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { qemuArguments } from "./arguments.js";
 import { findQemu, QemuMachine } from "./index.js";
