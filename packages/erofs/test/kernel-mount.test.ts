@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import {
   closeSync,
   lstatSync,
@@ -14,8 +14,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { requireFacility } from "@supermachine-internal/testing";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { decodeName, type ErofsFile, encodeName, writeErofs } from "../src/index.js";
 import { MemoryImage } from "./memory-image.js";
 import { sample } from "./tree-arbitrary.js";
@@ -27,15 +28,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Why images cannot be mounted here, or undefined. */
-function obstacle(): string | undefined {
-  if (process.getuid?.() !== 0) return "mounting needs root";
-  spawnSync("modprobe", ["-a", "erofs", "loop"]);
-  if (!readFileSync("/proc/filesystems", "utf8").includes("\terofs"))
-    return "the kernel has no EROFS";
-  if (spawnSync("losetup", ["-f"]).status !== 0) return "there are no loop devices";
-  return undefined;
-}
+const { test } = requireFacility("erofs");
 
 const typeOf = (format: number) =>
   ({
@@ -109,9 +102,7 @@ async function withMount(image: MemoryImage, use: (root: string) => void): Promi
   }
 }
 
-test("the kernel shows any tree as it was written", async (context) => {
-  const reason = obstacle();
-  if (reason) context.skip(reason);
+test("the kernel shows any tree as it was written", async () => {
   await fc.assert(
     fc.asyncProperty(sample, async ({ root, contents }) => {
       const contentOf = (file: ErofsFile) => contents.get(file) ?? new Uint8Array(0);
@@ -129,52 +120,57 @@ test("the kernel shows any tree as it was written", async (context) => {
   );
 });
 
-test("the kernel finds every name of a large directory, and its extended attributes and content", async (context) => {
-  const reason = obstacle();
-  if (reason) context.skip(reason);
-  const common = { mode: 0o644, uid: 0, gid: 0, mtime: 1 };
-  const acl = Buffer.from(
-    "0200000001000600ffffffff04000400ffffffff10000600ffffffff20000400ffffffff02000700e8030000",
-    "hex",
-  );
-  const sortedAcl = Buffer.concat([acl.subarray(0, 12), acl.subarray(36), acl.subarray(12, 36)]);
-  const xattrs = new Map<string, Uint8Array>([
-    ["user.comment", Buffer.from("any bytes \0\xff", "latin1")],
-    ["user.long", new Uint8Array(9000).fill(65)],
-    ["trusted.overlay.opaque", Buffer.from("y")],
-    ["security.capability", Buffer.from("0100000200200000000000000000000000000000", "hex")],
-    ["system.posix_acl_access", sortedAcl],
-  ]);
-  const names = Array.from(
-    { length: 3000 },
-    (_, index) => `entry-${index * 7919}-${"x".repeat(index % 60)}`,
-  );
-  const large: ErofsFile = { ...common, type: "file", size: 3_000_001, xattrs };
-  const entries = new Map<string, ErofsFile>(
-    names.map((name) => [name, { ...common, type: "file", size: 0 }]),
-  );
-  entries.set("large", large);
-  const image = new MemoryImage();
-  const pattern = Buffer.alloc(large.size, "0123456789abcdef!");
-  const { size } = await writeErofs({ ...common, mode: 0o755, type: "directory", entries }, image, {
-    content: () => pattern,
-  });
-  expect(size % 4096).toBe(0);
-  await withMount(image, (root) => {
-    for (const name of names) expect(lstatSync(join(root, name)).size).toBe(0);
-    expect(() => lstatSync(join(root, "entry-1"))).toThrow("ENOENT");
-    expect(readdirSync(root).length).toBe(3001);
-    expect(readFileSync(join(root, "large")).equals(pattern)).toBe(true);
-    const shown = execFileSync(
-      "getfattr",
-      ["-d", "-m", "-", "-e", "hex", "--absolute-names", join(root, "large")],
-      { encoding: "utf8" },
+requireFacility("erofs", "program:getfattr").test(
+  "the kernel finds every name of a large directory, and its extended attributes and content",
+  async () => {
+    const common = { mode: 0o644, uid: 0, gid: 0, mtime: 1 };
+    const acl = Buffer.from(
+      "0200000001000600ffffffff04000400ffffffff10000600ffffffff20000400ffffffff02000700e8030000",
+      "hex",
     );
-    for (const [name, value] of xattrs)
-      expect(shown).toContain(`${name}=0x${Buffer.from(value).toString("hex")}\n`);
-    const fd = openSync(join(root, "large"), "r");
-    const end = Buffer.alloc(10);
-    expect(readSync(fd, end, 0, 10, 2_999_996)).toBe(5);
-    closeSync(fd);
-  });
-});
+    const sortedAcl = Buffer.concat([acl.subarray(0, 12), acl.subarray(36), acl.subarray(12, 36)]);
+    const xattrs = new Map<string, Uint8Array>([
+      ["user.comment", Buffer.from("any bytes \0\xff", "latin1")],
+      ["user.long", new Uint8Array(9000).fill(65)],
+      ["trusted.overlay.opaque", Buffer.from("y")],
+      ["security.capability", Buffer.from("0100000200200000000000000000000000000000", "hex")],
+      ["system.posix_acl_access", sortedAcl],
+    ]);
+    const names = Array.from(
+      { length: 3000 },
+      (_, index) => `entry-${index * 7919}-${"x".repeat(index % 60)}`,
+    );
+    const large: ErofsFile = { ...common, type: "file", size: 3_000_001, xattrs };
+    const entries = new Map<string, ErofsFile>(
+      names.map((name) => [name, { ...common, type: "file", size: 0 }]),
+    );
+    entries.set("large", large);
+    const image = new MemoryImage();
+    const pattern = Buffer.alloc(large.size, "0123456789abcdef!");
+    const { size } = await writeErofs(
+      { ...common, mode: 0o755, type: "directory", entries },
+      image,
+      {
+        content: () => pattern,
+      },
+    );
+    expect(size % 4096).toBe(0);
+    await withMount(image, (root) => {
+      for (const name of names) expect(lstatSync(join(root, name)).size).toBe(0);
+      expect(() => lstatSync(join(root, "entry-1"))).toThrow("ENOENT");
+      expect(readdirSync(root).length).toBe(3001);
+      expect(readFileSync(join(root, "large")).equals(pattern)).toBe(true);
+      const shown = execFileSync(
+        "getfattr",
+        ["-d", "-m", "-", "-e", "hex", "--absolute-names", join(root, "large")],
+        { encoding: "utf8" },
+      );
+      for (const [name, value] of xattrs)
+        expect(shown).toContain(`${name}=0x${Buffer.from(value).toString("hex")}\n`);
+      const fd = openSync(join(root, "large"), "r");
+      const end = Buffer.alloc(10);
+      expect(readSync(fd, end, 0, 10, 2_999_996)).toBe(5);
+      closeSync(fd);
+    });
+  },
+);

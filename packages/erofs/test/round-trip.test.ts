@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { requireFacility } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ErofsError, ErofsReader, ErofsWriter, writeErofs } from "../src/index.js";
@@ -11,8 +12,6 @@ import { listImage, listTree } from "./tree-listing.js";
 
 // Shrinking large trees takes minutes and helps little; the seed in the message repeats the failure.
 const run = (numRuns: number) => ({ numRuns, endOnFailure: true });
-
-const hasFsck = spawnSync("fsck.erofs", ["-V"]).status === 0;
 
 let directory: string;
 beforeAll(() => {
@@ -42,18 +41,20 @@ test("any tree reads back as it was written", async () => {
   );
 });
 
-test("fsck.erofs finds nothing wrong with any tree", async (context) => {
-  if (!hasFsck) context.skip("fsck.erofs is not installed (Debian: erofs-utils)");
-  const path = join(directory, "fsck.erofs");
-  await fc.assert(
-    fc.asyncProperty(sample, async (tree) => {
-      const image = await imageOf(tree);
-      writeFileSync(path, image.bytes);
-      execFileSync("fsck.erofs", ["--extract", path], { stdio: "pipe" });
-    }),
-    run(60),
-  );
-});
+requireFacility("program:fsck.erofs").test(
+  "fsck.erofs finds nothing wrong with any tree",
+  async () => {
+    const path = join(directory, "fsck.erofs");
+    await fc.assert(
+      fc.asyncProperty(sample, async (tree) => {
+        const image = await imageOf(tree);
+        writeFileSync(path, image.bytes);
+        execFileSync("fsck.erofs", ["--extract", path], { stdio: "pipe" });
+      }),
+      run(60),
+    );
+  },
+);
 
 test("the order in which content comes leaves no trace, nor does the size of its parts", async () => {
   await fc.assert(
@@ -126,23 +127,25 @@ test("any bytes at all are refused with an ErofsError", async () => {
   );
 });
 
-test("mkfs.erofs images without compression are read", async (context) => {
-  if (!hasFsck) context.skip("mkfs.erofs is not installed (Debian: erofs-utils)");
-  const source = mkdtempSync(join(directory, "source-"));
-  writeFileSync(join(source, "large"), Buffer.alloc(10_000, 7));
-  writeFileSync(join(source, "small"), "hello");
-  const names = ["large", "small", "user.note", "security.note"];
-  for (const name of names.slice(2)) {
-    execFileSync("setfattr", ["-n", name, "-v", "value", join(source, "small")]);
-    execFileSync("setfattr", ["-n", name, "-v", "value", join(source, "large")]);
-  }
-  const path = join(directory, "mkfs.erofs");
-  execFileSync("mkfs.erofs", ["-x1", path, source], { stdio: "pipe" });
-  const reader = await ErofsReader.open(MemoryImage.of(readFileSync(path)));
-  const large = await reader.resolve("/large");
-  const small = await reader.resolve("small");
-  if (!large || !small) throw new Error("a file is missing");
-  expect(await reader.readFile(large, 9_990, 100)).toEqual(new Uint8Array(10).fill(7));
-  expect(Buffer.from(await reader.readFile(small)).toString()).toBe("hello");
-  expect([...(await reader.xattrs(small)).keys()].sort()).toEqual(["security.note", "user.note"]);
-});
+requireFacility("program:mkfs.erofs", "program:setfattr").test(
+  "mkfs.erofs images without compression are read",
+  async () => {
+    const source = mkdtempSync(join(directory, "source-"));
+    writeFileSync(join(source, "large"), Buffer.alloc(10_000, 7));
+    writeFileSync(join(source, "small"), "hello");
+    const names = ["large", "small", "user.note", "security.note"];
+    for (const name of names.slice(2)) {
+      execFileSync("setfattr", ["-n", name, "-v", "value", join(source, "small")]);
+      execFileSync("setfattr", ["-n", name, "-v", "value", join(source, "large")]);
+    }
+    const path = join(directory, "mkfs.erofs");
+    execFileSync("mkfs.erofs", ["-x1", path, source], { stdio: "pipe" });
+    const reader = await ErofsReader.open(MemoryImage.of(readFileSync(path)));
+    const large = await reader.resolve("/large");
+    const small = await reader.resolve("small");
+    if (!large || !small) throw new Error("a file is missing");
+    expect(await reader.readFile(large, 9_990, 100)).toEqual(new Uint8Array(10).fill(7));
+    expect(Buffer.from(await reader.readFile(small)).toString()).toBe("hello");
+    expect([...(await reader.xattrs(small)).keys()].sort()).toEqual(["security.note", "user.note"]);
+  },
+);

@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
-import { accessSync, constants, existsSync, mkdtempSync, rmdirSync } from "node:fs";
+import { mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { S_IFDIR, S_IFREG } from "@supermachine/fuse-protocol";
 import { type FsBackend, MemoryFs } from "@supermachine/fuse-server";
+import { type Facility, requireFacility } from "@supermachine-internal/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Mount, mount } from "../src/index.js";
 
@@ -21,18 +22,8 @@ async function shell(script: string, directory: string): Promise<string> {
   return stdout;
 }
 
-const canMount = (() => {
-  try {
-    accessSync("/dev/fuse", constants.R_OK | constants.W_OK);
-    return process.getuid?.() === 0;
-  } catch {
-    return false;
-  }
-})();
-if (!canMount) process.stderr.write("skipped: mounting needs root and /dev/fuse\n");
-
-describe.skipIf(!canMount)(
-  `a mounted MemoryFs${canMount ? "" : " [needs fuse: /dev/fuse and root]"}`,
+requireFacility("linux", "root", "fuse", "program:fusermount3").describe(
+  "a mounted MemoryFs",
   () => {
     let directory: string;
     let backend: MemoryFs;
@@ -224,13 +215,12 @@ describe.skipIf(!canMount)(
 );
 
 // Node.js 20 runs no TypeScript, so the child process needs the built packages.
-const isBuilt = ["fuse-mount", "fuse-server", "fuse-protocol"].every((name) =>
-  existsSync(join(import.meta.dirname, "..", "..", name, "dist", "index.js")),
+const built = ["fuse-mount", "fuse-server", "fuse-protocol"].map(
+  (name): Facility => `file:${join(import.meta.dirname, "..", "..", name, "dist", "index.js")}`,
 );
-if (!isBuilt) process.stderr.write("skipped: the end of a process; build the packages first\n");
 
-describe.skipIf(!canMount || !isBuilt)(
-  `a process that ends${canMount && isBuilt ? "" : " [needs fuse: and built packages]"}`,
+requireFacility("linux", "root", "fuse", "program:fusermount3", ...built).describe(
+  "a process that ends",
   () => {
     it.each(["mount", "fusermount3"])(
       "without unmounting leaves no mount behind (%s)",

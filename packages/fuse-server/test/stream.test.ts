@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ENOENT, ESTALE, FUSE_ROOT_ID } from "@supermachine/fuse-protocol";
+import { until } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectStream, listenStream, MemoryFs, Session } from "../src/index.js";
@@ -13,10 +14,6 @@ beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "fuse-stream-"));
 });
 afterAll(() => rmSync(directory, { recursive: true }));
-
-const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-};
 
 describe("a stream server", () => {
   it("serves one backend to several clients", async () => {
@@ -51,7 +48,7 @@ describe("a stream server", () => {
     await staying.lookup(FUSE_ROOT_ID, "a");
     await staying.unlink(FUSE_ROOT_ID, "a");
     leaving.close();
-    await until(() => server.clients === 1);
+    await until(() => server.clients === 1, "the other client to be gone");
     expect((await staying.getattr(entry.nodeid)).nlink).toBe(0);
     await staying.forget(entry.nodeid, 1);
     await expect(staying.getattr(entry.nodeid)).rejects.toMatchObject({ errno: ESTALE });
@@ -89,7 +86,7 @@ describe("a stream server", () => {
     bad.write(Buffer.alloc(100, 0xff));
     await new Promise((resolve) => bad.on("close", resolve));
     expect(warnings).toEqual([expect.stringMatching(/dropped a client.*4294967295 bytes/)]);
-    await until(() => server.clients === 1);
+    await until(() => server.clients === 1, "the other client to be gone");
     await expect(good.lookup(FUSE_ROOT_ID, "a")).rejects.toMatchObject({ errno: ENOENT });
   });
 
@@ -103,13 +100,13 @@ describe("a stream server", () => {
     const server = await listenStream(path, () => new Session(backend));
     const leaving = await connectStream(path);
     leaving.close();
-    await until(() => destroyed === 1);
+    await until(() => destroyed === 1, "the backend to be destroyed");
     const staying = await connectStream(path);
     const waiting = staying.getattr(1);
     const refused = expect(waiting).rejects.toThrow(/connection ended/);
     await server.close();
     await refused;
-    await until(() => destroyed === 2);
+    await until(() => destroyed === 2, "the second backend to be destroyed");
     expect(existsSync(path)).toBe(false);
   });
 

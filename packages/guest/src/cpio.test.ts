@@ -1,10 +1,10 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
+import { requireFacility } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type InitramfsEntry, writeInitramfs } from "./cpio.js";
 
-const hasCpio = spawnSync("cpio", ["--version"]).status === 0;
-const without = hasCpio ? "" : " [needs program:cpio: cpio is not installed]";
+const withCpio = requireFacility("program:cpio");
 
 const entries: InitramfsEntry[] = [
   { path: "dev", type: "directory" },
@@ -15,25 +15,22 @@ const entries: InitramfsEntry[] = [
 ];
 
 describe("writeInitramfs", () => {
-  it.skipIf(!hasCpio)(
-    `writes what cpio(1) lists with types, modes, sizes and devices${without}`,
-    () => {
-      const listing = execFileSync("cpio", ["-tv", "--quiet", "-n"], {
-        input: writeInitramfs(entries),
-      });
-      const lines = listing.toString().trim().split("\n");
-      const columns = lines.map((line) => line.replace(/\s+/g, " ").replace(/ Jan 1 1970/, ""));
-      expect(columns).toEqual([
-        "drwxr-xr-x 1 0 0 0 dev",
-        "crw------- 1 0 0 5, 1 dev/console",
-        "drwx------ 1 0 0 0 bin",
-        "-rwsr-xr-x 1 0 0 5 bin/tool",
-        "lrwxrwxrwx 1 0 0 3 sbin -> bin",
-      ]);
-    },
-  );
+  withCpio.test("writes what cpio(1) lists with types, modes, sizes and devices", () => {
+    const listing = execFileSync("cpio", ["-tv", "--quiet", "-n"], {
+      input: writeInitramfs(entries),
+    });
+    const lines = listing.toString().trim().split("\n");
+    const columns = lines.map((line) => line.replace(/\s+/g, " ").replace(/ Jan 1 1970/, ""));
+    expect(columns).toEqual([
+      "drwxr-xr-x 1 0 0 0 dev",
+      "crw------- 1 0 0 5, 1 dev/console",
+      "drwx------ 1 0 0 0 bin",
+      "-rwsr-xr-x 1 0 0 5 bin/tool",
+      "lrwxrwxrwx 1 0 0 3 sbin -> bin",
+    ]);
+  });
 
-  it.skipIf(!hasCpio)(`keeps contents of any size${without}`, () => {
+  withCpio.test("keeps contents of any size", () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 5 }), (contents) => {
         const archive = writeInitramfs(

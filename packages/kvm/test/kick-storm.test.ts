@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { ExitReason } from "@supermachine/hypervisor";
-import { expect, test } from "vitest";
+import { requireFacility } from "@supermachine-internal/testing";
+import { expect } from "vitest";
 import { Kvm } from "../src/index.js";
 
 const kvm = new Kvm();
@@ -21,10 +22,13 @@ const KICKER = `
     for (const token of tokens) vm.kick(token);
   }`;
 
-const why = availability.usable ? "" : ` [needs kvm: ${availability.reason}]`;
+const usable = {
+  name: "kvm",
+  missing: availability.usable ? undefined : availability.reason,
+};
 
-test.skipIf(!availability.usable)(
-  `vCPUs close safely under a storm of kicks from another thread, and every run ends${why}`,
+requireFacility(usable).test(
+  "vCPUs close safely under a storm of kicks from another thread, and every run ends",
   async () => {
     using vm = kvm.createVm();
     using memory = kvm.allocateMemory(4096);

@@ -1,5 +1,5 @@
-import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 
 /** Runs a program and returns its output; throws with its words when it fails. */
@@ -19,18 +19,6 @@ export function shell(directory: string, script: string): string {
     stdio: ["ignore", "pipe", "pipe"],
     maxBuffer: 1 << 28,
   });
-}
-
-/** Why a test with these programs cannot run here, or undefined. */
-export function missing(...programs: string[]): string | undefined {
-  if (process.getuid?.() !== 0) return "this needs root";
-  for (const program of programs) {
-    if (spawnSync(program, ["--version"]).error) return `${program} is not installed`;
-  }
-  spawnSync("modprobe", ["-a", "erofs", "loop"]);
-  if (!readFileSync("/proc/filesystems", "utf8").includes("\terofs"))
-    return "the kernel has no EROFS";
-  return undefined;
 }
 
 /** Everything about every path below a directory, as lines that can be compared. */

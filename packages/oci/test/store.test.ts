@@ -12,7 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openDescriptors, requireFacility } from "@supermachine-internal/testing";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { defaultStoreDirectory, ImageStore, openImageSource } from "../src/index.js";
 import { tarOf } from "./layer-fixtures.js";
 import { editLayout, openBlobs } from "./layout-editor.js";
@@ -347,26 +348,23 @@ test("the default directory follows the environment", () => {
   }
 });
 
-const root = process.getuid?.() === 0;
-describe.skipIf(!root)(
-  `a full disk${root ? "" : " [needs root: mounting a small file system]"}`,
-  () => {
-    test("fails the import with advice and leaves nothing behind", async () => {
-      mkdirSync(store.directory, { recursive: true });
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", store.directory]);
-      try {
-        await store.import(layout, { ...linux, name: "small" });
-        const before = files(store.directory);
-        writeIndex(layout, [await addImage(layout, { content: "x".repeat(1_000_000) })]);
-        await expect(store.import(layout, { ...linux, name: "large" })).rejects.toMatchObject({
-          code: "ERR_OCI_NO_SPACE",
-          message: expect.stringContaining("SUPERMACHINE_HOME"),
-        });
-        expect(files(store.directory)).toEqual(before);
-      } finally {
-        execFileSync("umount", [store.directory]);
-      }
-    });
+requireFacility("linux", "root").test(
+  "a full disk fails the import with advice and leaves nothing behind",
+  async () => {
+    mkdirSync(store.directory, { recursive: true });
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=256k", "tmpfs", store.directory]);
+    try {
+      await store.import(layout, { ...linux, name: "small" });
+      const before = files(store.directory);
+      writeIndex(layout, [await addImage(layout, { content: "x".repeat(1_000_000) })]);
+      await expect(store.import(layout, { ...linux, name: "large" })).rejects.toMatchObject({
+        code: "ERR_OCI_NO_SPACE",
+        message: expect.stringContaining("SUPERMACHINE_HOME"),
+      });
+      expect(files(store.directory)).toEqual(before);
+    } finally {
+      execFileSync("umount", [store.directory]);
+    }
   },
 );
 
@@ -384,26 +382,23 @@ test("a directory's manifest cannot lead to files outside of the directory", asy
   await expect(store.import(saved, linux)).rejects.toMatchObject({ code: "ERR_OCI_BAD_SOURCE" });
 });
 
-test.skipIf(process.platform !== "linux")(
-  `failed and stopped imports leave no file open${process.platform === "linux" ? "" : " [needs linux: /proc/self/fd]"}`,
-  async () => {
-    const descriptor = await addImage(layout, { content: "x".repeat(3_000_000) });
-    const bad = await addImage(layout, { content: "bad" });
-    const open = () => readdirSync("/proc/self/fd").length;
-    const attempt = async () => {
-      const stop = new AbortController();
-      writeIndex(layout, [descriptor]);
-      const onProgress = ({ done }: { done: number }) => done > 0 && stop.abort();
-      await store
-        .import(layout, { ...linux, signal: stop.signal, onProgress })
-        .catch(() => undefined);
-      writeIndex(layout, [{ ...bad, size: 5 }]);
-      await store.import(layout, linux).catch(() => undefined);
-    };
-    await attempt();
-    const before = open();
-    for (let round = 0; round < 20; round++) await attempt();
-    await new Promise((done) => setTimeout(done, 100));
-    expect(open()).toBeLessThanOrEqual(before + 2);
-  },
-);
+requireFacility("linux").test("failed and stopped imports leave no file open", async () => {
+  const descriptor = await addImage(layout, { content: "x".repeat(3_000_000) });
+  const bad = await addImage(layout, { content: "bad" });
+  const open = () => openDescriptors().length;
+  const attempt = async () => {
+    const stop = new AbortController();
+    writeIndex(layout, [descriptor]);
+    const onProgress = ({ done }: { done: number }) => done > 0 && stop.abort();
+    await store
+      .import(layout, { ...linux, signal: stop.signal, onProgress })
+      .catch(() => undefined);
+    writeIndex(layout, [{ ...bad, size: 5 }]);
+    await store.import(layout, linux).catch(() => undefined);
+  };
+  await attempt();
+  const before = open();
+  for (let round = 0; round < 20; round++) await attempt();
+  await new Promise((done) => setTimeout(done, 100));
+  expect(open()).toBeLessThanOrEqual(before + 2);
+});

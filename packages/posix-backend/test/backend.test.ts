@@ -3,7 +3,6 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   renameSync,
   statSync,
@@ -33,9 +32,10 @@ import {
   SEEK_HOLE,
 } from "@supermachine/fuse-protocol";
 import { StatfsReply, StatxReply } from "@supermachine/fuse-server";
+import { openDescriptors, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect, test } from "vitest";
 import { PosixBackend } from "../src/index.js";
-import { asRoot, Client, openFds, outcome, root, TemporaryDirectory } from "./client.js";
+import { asRoot, Client, outcome, root } from "./client.js";
 
 test("a file written through the backend is the host's file", () => {
   using dir = new TemporaryDirectory();
@@ -505,33 +505,33 @@ test("close releases every fd, and destroy those of its session", () => {
   using dir = new TemporaryDirectory();
   for (let i = 0; i < 50; i++) writeFileSync(join(dir.path, `file-${i}`), "");
   new Client(dir.path).backend.close();
-  const before = openFds();
+  const before = openDescriptors().length;
   const client = new Client(dir.path);
-  const fresh = openFds();
+  const fresh = openDescriptors().length;
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 50; i++) client.open(client.walk(`file-${i}`));
     client.listPlus(root, 20);
     client.backend.opendir(asRoot, root, 0, client.opened);
     client.create(root, "file-0");
-    expect(openFds()).toBeGreaterThan(fresh + 100);
+    expect(openDescriptors().length).toBeGreaterThan(fresh + 100);
     client.backend.destroy();
-    expect(openFds()).toBe(fresh);
+    expect(openDescriptors().length).toBe(fresh);
   }
   client.walk("file-0");
   client.backend.close();
   client.backend.close();
-  expect(openFds()).toBe(before);
+  expect(openDescriptors().length).toBe(before);
   expect(client.lookup(root, "file-0")).toBe("ESTALE");
 });
 
 test("every fd is closed when a program is started (CVE-2019-5736, CVE-2024-21626)", () => {
   using dir = new TemporaryDirectory();
-  const before = new Set(readdirSync("/proc/self/fd"));
+  const before = new Set(openDescriptors());
   using client = new Client(dir.path);
   client.create(root, "file");
   client.backend.opendir(asRoot, root, 0, client.opened);
   client.backend.tmpfile(asRoot, root, 0o600, 0, O_RDWR, client.entry, client.opened);
-  const added = readdirSync("/proc/self/fd").filter((fd) => !before.has(fd));
+  const added = openDescriptors().filter((fd) => !before.has(fd));
   const flags = added.flatMap((fd) => {
     const path = `/proc/self/fdinfo/${fd}`;
     // The listing's own fd is gone by now.
@@ -549,7 +549,7 @@ test("failed operations leak no fd", () => {
   symlinkSync("target", join(dir.path, "link"));
   using client = new Client(dir.path, { symlinks: "follow", maxInodes: 2 });
   client.lookup(root, "link");
-  const before = openFds();
+  const before = openDescriptors().length;
   for (let i = 0; i < 10; i++) {
     client.lookup(root, "absent");
     client.lookup(root, "link");
@@ -557,14 +557,14 @@ test("failed operations leak no fd", () => {
     client.tryOpen(root);
     expect(() => client.create(root, "new")).toThrow();
   }
-  expect(openFds()).toBe(before);
+  expect(openDescriptors().length).toBe(before);
 });
 
 test("a root that cannot be shared and a wrong option are told clearly", () => {
   using dir = new TemporaryDirectory();
   const file = join(dir.path, "file");
   writeFileSync(file, "");
-  const before = openFds();
+  const before = openDescriptors().length;
   expect(() => new PosixBackend(file)).toThrow(/cannot share .*file: ENOTDIR/);
   expect(() => new PosixBackend(join(dir.path, "absent"))).toThrow(
     expect.objectContaining({ code: "ERR_POSIX_ROOT" }),
@@ -572,5 +572,5 @@ test("a root that cannot be shared and a wrong option are told clearly", () => {
   expect(() => new PosixBackend(dir.path, { maxInodes: 0 })).toThrow(
     expect.objectContaining({ code: "ERR_POSIX_OPTION" }),
   );
-  expect(openFds()).toBe(before);
+  expect(openDescriptors().length).toBe(before);
 });

@@ -1,6 +1,3 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { errnoName } from "@supermachine/fuse-protocol";
 import {
   type Attr,
@@ -33,24 +30,6 @@ export function callerContext(
 }
 
 export const asRoot = callerContext(0, 0);
-
-/** A temporary directory that is removed at the end of the scope. */
-export class TemporaryDirectory implements Disposable {
-  readonly path = mkdtempSync(join(tmpdir(), "posix-backend-"));
-
-  constructor() {
-    chmodSync(this.path, 0o755);
-  }
-
-  [Symbol.dispose](): void {
-    rmSync(this.path, { recursive: true, force: true });
-  }
-}
-
-/** The fds of this process. */
-export function openFds(): number {
-  return readdirSync("/proc/self/fd").length;
-}
 
 /** `result`, with a failure as its name: what tests compare. */
 export function outcome(result: number): number | string {

@@ -10,10 +10,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { O_RDWR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect, test } from "vitest";
 import type { SymlinkPolicy } from "../src/index.js";
-import { asRoot, Client, outcome, root, TemporaryDirectory } from "./client.js";
+import { asRoot, Client, outcome, root } from "./client.js";
 
 /** A tree with links of every kind, in `share`, beside a directory `outside`. */
 function buildTree(base: string): string {

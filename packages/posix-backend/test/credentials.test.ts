@@ -13,9 +13,9 @@ import {
   O_TRUNC,
   S_IFIFO,
 } from "@supermachine/fuse-protocol";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect } from "vitest";
-import { asRoot, Client, callerContext, outcome, root, TemporaryDirectory } from "./client.js";
+import { asRoot, Client, callerContext, outcome, root } from "./client.js";
 
 const { test } = requireFacility("linux", "root");
 const alice = callerContext(1000, 1001);

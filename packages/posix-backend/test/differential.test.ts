@@ -19,10 +19,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { errnoName, FATTR_MODE, FATTR_SIZE, O_RDWR, O_WRONLY } from "@supermachine/fuse-protocol";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect } from "vitest";
-import { asRoot, Client, root, TemporaryDirectory } from "./client.js";
+import { asRoot, Client, root } from "./client.js";
 
 /** A name in a directory; `directory` is undefined for the root. */
 interface Place {

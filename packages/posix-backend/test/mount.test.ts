@@ -3,10 +3,9 @@ import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type Mount, mount } from "@supermachine/fuse-mount";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 import { PosixBackend, type PosixBackendOptions } from "../src/index.js";
-import { TemporaryDirectory } from "./client.js";
 
 const run = promisify(execFile);
 

@@ -11,10 +11,10 @@ import {
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { FATTR_SIZE, O_RDWR, O_TRUNC } from "@supermachine/fuse-protocol";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 import type { SymlinkPolicy } from "../src/index.js";
-import { asRoot, Client, outcome, root, TemporaryDirectory } from "./client.js";
+import { asRoot, Client, outcome, root } from "./client.js";
 
 const DURATION_MS = 2000;
 const swapper = fileURLToPath(new URL("./swapper.mjs", import.meta.url));

@@ -8,10 +8,11 @@ import {
   O_RDWR,
 } from "@supermachine/fuse-protocol";
 import { type FuseChannel, FuseClient, FuseError, Session } from "@supermachine/fuse-server";
+import { openDescriptors, TemporaryDirectory } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PosixBackend } from "../src/index.js";
-import { openFds, root, TemporaryDirectory } from "./client.js";
+import { root } from "./client.js";
 
 /** A session in this thread; replies land in pieces, as in guest memory. */
 function channelOf(session: Session): FuseChannel {
@@ -96,15 +97,15 @@ test("closing the session releases what its client held", async () => {
   using dir = new TemporaryDirectory();
   mkdirSync(join(dir.path, "sub"));
   using backend = new PosixBackend(dir.path);
-  const before = openFds();
+  const before = openDescriptors().length;
   const session = new Session(backend);
   const client = new FuseClient(channelOf(session));
   await client.init();
   await client.create(root, "file");
   await client.opendir((await client.walk("sub")).nodeid);
-  expect(openFds()).toBeGreaterThan(before);
+  expect(openDescriptors().length).toBeGreaterThan(before);
   session.close();
-  expect(openFds()).toBe(before);
+  expect(openDescriptors().length).toBe(before);
   expect(backend.inodeCount).toBe(1);
 });
 

@@ -3,12 +3,10 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { requireFacility, until } from "@supermachine-internal/testing";
 import ts from "typescript";
-import { expect, test } from "vitest";
+import { expect } from "vitest";
 import { findExecutable } from "./executable.js";
-
-const missing = ["setpriv", "sleep"].find((tool) => findExecutable(tool) === undefined);
-if (missing !== undefined) process.stderr.write(`skipping a test: there is no ${missing}\n`);
 
 /** Neither running nor waiting to be reaped. */
 function ended(pid: number): boolean {
@@ -19,8 +17,8 @@ function ended(pid: number): boolean {
   }
 }
 
-test.skipIf(missing !== undefined)(
-  `a child ends with the process that started it${missing ? ` [needs program:${missing}: not installed]` : ""}`,
+requireFacility("linux", "program:setpriv", "program:sleep").test(
+  "a child ends with the process that started it",
   async () => {
     const directory = mkdtempSync(join(tmpdir(), "bound-process-"));
     // The parent has to be another process than this one, and cannot run TypeScript by itself.
@@ -48,9 +46,7 @@ test.skipIf(missing !== undefined)(
     expect(ended(pid)).toBe(false);
     parent.kill("SIGKILL");
     await once(parent, "exit");
-    for (let i = 0; i < 500 && !ended(pid); i++)
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    expect(ended(pid)).toBe(true);
+    await until(() => ended(pid), "the child to end");
     rmSync(directory, { recursive: true });
   },
 );

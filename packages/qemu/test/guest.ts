@@ -3,25 +3,23 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findKernel } from "@supermachine/guest";
-import { describe } from "vitest";
-import { findExecutable } from "../src/executable.js";
+import { requireFacility } from "@supermachine-internal/testing";
 
 const kernel = await findKernel();
 
-function missing(): string | undefined {
-  if (kernel === undefined) {
-    return "guest-kernel: build the one of packages/guest or set SUPERMACHINE_KERNEL";
-  }
-  const tools = ["qemu-system-x86_64", "musl-gcc", "cpio"];
-  const tool = tools.find((name) => findExecutable(name) === undefined);
-  return tool && `program:${tool}: ${tool} is not installed`;
-}
+const { describe } = requireFacility(
+  "program:qemu-system-x86_64",
+  "program:musl-gcc",
+  "program:cpio",
+  {
+    name: "guest-kernel",
+    missing: kernel ? undefined : "build the one of packages/guest or set SUPERMACHINE_KERNEL",
+  },
+);
 
-/** `describe` for what needs a machine; where it cannot be had, the reason is in the name. */
+/** `describe` for what needs a machine. */
 export function describeMachine(name: string, body: () => void): void {
-  const reason = missing();
-  if (reason === undefined) describe(name, { timeout: 120_000 }, body);
-  else describe.skip(`${name} [needs ${reason}]`, body);
+  describe(name, body, 120_000);
 }
 
 /** The guest kernel; there is one where {@link describeMachine} does not skip. */

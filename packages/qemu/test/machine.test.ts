@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { until } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { QemuMachine, type QemuMachineOptions } from "../src/index.js";
 import { buildInitrd, describeMachine, findTestKernel } from "./guest.js";
@@ -28,7 +29,7 @@ function start(steps: string, options: Partial<QemuMachineOptions> = {}): Promis
 /** Waits until the guest's PID 1 runs. */
 async function untilUp(machine: QemuMachine): Promise<void> {
   const up = () => machine.consoleLines().some((line) => line.startsWith("up:"));
-  while (!up()) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(up, "the guest's PID 1", 60_000);
 }
 
 /** What is left of machines in the runtime directory. */
