@@ -1,13 +1,20 @@
-import { closeSync, ftruncateSync } from "node:fs";
+import { ftruncateSync } from "node:fs";
 import { expect, test } from "vitest";
-import { addressOf, createMemoryFile, EventFd, Mapping, SystemCallError } from "./index.js";
+import {
+  addressOf,
+  closeFd,
+  createMemoryFile,
+  EventFd,
+  Mapping,
+  SystemCallError,
+} from "./index.js";
 
 test("two mappings of one memory file see each other's writes", () => {
   const fd = createMemoryFile("test");
   ftruncateSync(fd, 8192);
   using a = Mapping.file(fd, 8192, 0, { shared: true });
   using b = Mapping.file(fd, 4096, 4096, { shared: true });
-  closeSync(fd);
+  closeFd(fd);
   new Uint8Array(a.view())[4096] = 7;
   expect(new Uint8Array(b.view())[0]).toBe(7);
 });

@@ -1,5 +1,6 @@
-import { chmodSync, closeSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { check, lastErrno, SystemCallError } from "./errno.js";
+import { closeFd } from "./fd.js";
 import { addressOf } from "./memory.js";
 import { lazyFunction } from "./native.js";
 
@@ -141,7 +142,7 @@ export class UnixSocket implements Disposable {
     const fd = newSocket();
     if (connectNative(fd, address, address.length) === -1) {
       const errno = lastErrno();
-      closeSync(fd);
+      closeFd(fd);
       throw new SystemCallError("connect", errno, path);
     }
     return new UnixSocket(fd);
@@ -198,7 +199,7 @@ export class UnixSocket implements Disposable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    closeSync(this.fd);
+    closeFd(this.fd);
   }
 
   [Symbol.dispose](): void {
@@ -233,7 +234,7 @@ export class UnixListener implements Disposable {
       check(listenNative(fd, 16), "listen", path);
       return new UnixListener(fd, path, ino);
     } catch (error) {
-      closeSync(fd);
+      closeFd(fd);
       if (bound) unlinkSync(path);
       throw error;
     }
@@ -253,7 +254,7 @@ export class UnixListener implements Disposable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    closeSync(this.fd);
+    closeFd(this.fd);
     const now = lstatSync(this.path, { bigint: true, throwIfNoEntry: false });
     if (now?.ino === this.#inode) unlinkSync(this.path);
   }

@@ -1,5 +1,5 @@
-import { closeSync, fstatSync } from "node:fs";
-import { MAX_VIEW_LENGTH, Mapping, viewAt } from "@supermachine-internal/libc";
+import { fstatSync } from "node:fs";
+import { closeFd, MAX_VIEW_LENGTH, Mapping, viewAt } from "@supermachine-internal/libc";
 import { GuestMemory, type GuestMemoryRegion } from "../../memory/guest-memory.js";
 import type { Virtqueue } from "../../queue/virtqueue.js";
 import { VhostUserError } from "./error.js";
@@ -73,7 +73,7 @@ export class MemoryTable {
       this.#regions.push({ ...region, mapping: this.#map(region, fd) });
     } finally {
       // The mapping keeps the file.
-      closeSync(fd);
+      closeFd(fd);
     }
   }
 

@@ -1,5 +1,4 @@
-import { closeSync } from "node:fs";
-import type { UnixSocket } from "@supermachine-internal/libc";
+import { closeFd, type UnixSocket } from "@supermachine-internal/libc";
 import { VhostUserError } from "./error.js";
 import {
   messageHeader,
@@ -48,7 +47,7 @@ export class VhostUserMessage implements Disposable {
 
   /** Closes the descriptors that nobody took. */
   [Symbol.dispose](): void {
-    for (const fd of this.#fds.splice(0)) closeSync(fd);
+    for (const fd of this.#fds.splice(0)) closeFd(fd);
   }
 }
 
@@ -141,6 +140,6 @@ export class MessageReader implements Disposable {
 
   /** Closes descriptors of a message that never became complete. */
   [Symbol.dispose](): void {
-    for (const fd of this.#fds.splice(0)) closeSync(fd);
+    for (const fd of this.#fds.splice(0)) closeFd(fd);
   }
 }

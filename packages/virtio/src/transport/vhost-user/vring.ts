@@ -1,5 +1,5 @@
-import { closeSync, readlinkSync } from "node:fs";
-import { EventFd, type Watch } from "@supermachine-internal/libc";
+import { readlinkSync } from "node:fs";
+import { closeFd, EventFd, type Watch } from "@supermachine-internal/libc";
 import type { Virtqueue } from "../../queue/virtqueue.js";
 import { VhostUserError } from "./error.js";
 
@@ -15,7 +15,7 @@ function adoptEventFd(fd: number | undefined): EventFd | undefined {
   if (fd === undefined) return undefined;
   // Reading or writing anything else could block this thread.
   if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") {
-    closeSync(fd);
+    closeFd(fd);
     throw new VhostUserError("ERR_VIRTIO_VHOST_USER_STATE", "a vring descriptor is not an eventfd");
   }
   return new EventFd(fd);
