@@ -1,5 +1,5 @@
+import { decodeName, encodeName } from "@supermachine-internal/file-name";
 import { ErofsError } from "./errors.js";
-import { decodeName, encodeName } from "./name.js";
 import { dirent, EROFS_BLOCK_SIZE, EROFS_NAME_LEN } from "./on-disk.js";
 import type { ErofsNodeType } from "./tree.js";
 

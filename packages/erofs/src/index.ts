@@ -3,9 +3,10 @@
  *
  * @packageDocumentation
  */
+
+export { decodeName, encodeName } from "@supermachine-internal/file-name";
 export type { ErofsDirent } from "./directory-blocks.js";
 export { ErofsError, type ErofsErrorCode } from "./errors.js";
-export { decodeName, encodeName } from "./name.js";
 export { type ErofsInode, type ErofsInput, ErofsReader } from "./reader.js";
 export type { ErofsOutput } from "./sequential-output.js";
 export type { ErofsSuperBlock } from "./superblock.js";

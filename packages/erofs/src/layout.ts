@@ -1,6 +1,6 @@
+import { encodeName } from "@supermachine-internal/file-name";
 import { directorySize, nameProblem, sortedEntries } from "./directory-blocks.js";
 import { ErofsError } from "./errors.js";
-import { encodeName } from "./name.js";
 import {
   EROFS_BLOCK_SIZE,
   EROFS_ISLOT_SIZE,

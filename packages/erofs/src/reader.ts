@@ -1,7 +1,7 @@
+import { decodeName } from "@supermachine-internal/file-name";
 import { decodeDirectoryBlock, type ErofsDirent } from "./directory-blocks.js";
 import { decodeDevice, formatBits } from "./encode-inode.js";
 import { ErofsError } from "./errors.js";
-import { decodeName } from "./name.js";
 import {
   EROFS_I_ALL,
   EROFS_I_DATALAYOUT_BIT,

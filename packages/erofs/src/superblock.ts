@@ -1,6 +1,6 @@
+import { decodeName } from "@supermachine-internal/file-name";
 import { crc32c } from "./crc32c.js";
 import { ErofsError } from "./errors.js";
-import { decodeName } from "./name.js";
 import {
   EROFS_FEATURE_COMPAT_SB_CHKSUM,
   EROFS_FEATURE_INCOMPAT_ZERO_PADDING,

@@ -1,9 +1,9 @@
+import { encodeName } from "@supermachine-internal/file-name";
 import { crc32c } from "./crc32c.js";
 import { encodeDirectory, sortedEntries } from "./directory-blocks.js";
 import { encodeInode } from "./encode-inode.js";
 import { ErofsError } from "./errors.js";
 import { blockDataSize, type Layout, nidOf, type PlannedInode, planLayout } from "./layout.js";
-import { encodeName } from "./name.js";
 import {
   EROFS_BLOCK_BITS,
   EROFS_BLOCK_SIZE,

@@ -1,5 +1,5 @@
+import { decodeName, encodeName } from "@supermachine-internal/file-name";
 import { ErofsError } from "./errors.js";
-import { decodeName, encodeName } from "./name.js";
 import { xattrEntry, xattrIbodyHeader } from "./on-disk.js";
 
 const none = new Uint8Array(0);

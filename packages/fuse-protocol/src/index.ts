@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 
+export { decodeName, encodeName, nameLength, writeName } from "@supermachine-internal/file-name";
 export {
   FUSE_SETUPMAPPING_FLAG_READ,
   FUSE_SETUPMAPPING_FLAG_WRITE,
@@ -471,6 +472,5 @@ export {
   XATTR_REPLACE,
   XATTR_SIZE_MAX,
 } from "./linux.js";
-export { decodeName, encodeName, nameLength, writeName } from "./name.js";
 export { type Operation, operations } from "./operation.js";
 export { printReply, printRequest } from "./print.js";

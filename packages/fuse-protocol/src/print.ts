@@ -1,7 +1,7 @@
+import { decodeName } from "@supermachine-internal/file-name";
 import type { Struct } from "@supermachine-internal/struct";
 import { fuse_in_header, fuse_out_header } from "./abi/message.js";
 import { errnoName } from "./errno.js";
-import { decodeName } from "./name.js";
 import { operations } from "./operation.js";
 
 /** Padding and the like tell nothing; nested structs are printed as their length. */

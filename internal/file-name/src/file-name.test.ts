@@ -22,6 +22,21 @@ describe("names", () => {
     );
   });
 
+  it("differ where their bytes differ", () => {
+    const name = fc.uint8Array({ maxLength: 40 });
+    fc.assert(
+      fc.property(name, name, (a, b) => {
+        expect(decodeName(a) === decodeName(b)).toBe(Buffer.compare(a, b) === 0);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("keep a byte order mark, which is part of the name", () => {
+    expect(decodeName(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61))).toBe("\ufeffa");
+    expect(encodeName("\ufeffa")).toEqual(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61));
+  });
+
   it("of valid UTF-8 decode as TextDecoder decodes them", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (text) => {
