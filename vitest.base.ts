@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 /**
@@ -10,6 +11,7 @@ export const base: ViteUserConfig = defineConfig({
   test: {
     pool: "forks",
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
+    setupFiles: [fileURLToPath(new URL("internal/testing/src/fuzz-setup.ts", import.meta.url))],
     testTimeout: 30_000,
   },
 });

@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeName, encodeName, nameLength, writeName } from "./index.js";
@@ -18,7 +19,7 @@ describe("names", () => {
         expect(encodeName(decodeName(original))).toEqual(original);
         expect(encodeName(decodeName(Buffer.from(original)))).toEqual(original);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 
@@ -28,7 +29,7 @@ describe("names", () => {
       fc.property(name, name, (a, b) => {
         expect(decodeName(a) === decodeName(b)).toBe(Buffer.compare(a, b) === 0);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 

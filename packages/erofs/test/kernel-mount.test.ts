@@ -14,7 +14,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect } from "vitest";
 import { decodeName, type ErofsFile, encodeName, writeErofs } from "../src/index.js";
@@ -116,7 +116,7 @@ test("the kernel shows any tree as it was written", async () => {
         expect(listMount(mounted)).toEqual(new Map(expected));
       });
     }),
-    { numRuns: 25, endOnFailure: true },
+    { numRuns: runs(25), endOnFailure: true },
   );
 });
 

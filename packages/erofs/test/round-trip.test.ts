@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ErofsError, ErofsReader, ErofsWriter, writeErofs } from "../src/index.js";
@@ -11,7 +11,7 @@ import { type Sample, sample } from "./tree-arbitrary.js";
 import { listImage, listTree } from "./tree-listing.js";
 
 // Shrinking large trees takes minutes and helps little; the seed in the message repeats the failure.
-const run = (numRuns: number) => ({ numRuns, endOnFailure: true });
+const run = (count: number) => ({ numRuns: runs(count), endOnFailure: true });
 
 let directory: string;
 beforeAll(() => {

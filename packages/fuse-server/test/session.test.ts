@@ -29,6 +29,7 @@ import {
   operations,
   S_IFDIR,
 } from "@supermachine/fuse-protocol";
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { RequestWriter } from "../src/client/request-writer.js";
@@ -336,7 +337,7 @@ describe("a request", () => {
         if (header.error !== 0) expect(length).toBe(16);
       },
     );
-    fc.assert(property, { numRuns: 3000 });
+    fc.assert(property, { numRuns: runs(3000) });
   });
 
   it("that is no message at all is dropped", async () => {
@@ -347,7 +348,7 @@ describe("a request", () => {
         session.handle(split(bytes, sizes), [new Uint8Array(4096)], () => replies++);
         expect(replies).toBe(1);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 
@@ -382,7 +383,7 @@ describe("a request", () => {
         expect(await client.getxattr(entry.nodeid, "user.x")).toEqual(data);
         expect((await client.lookup(1, "file")).nodeid).toBe(entry.nodeid);
       }),
-      { numRuns: 50 },
+      { numRuns: runs(50) },
     );
   });
 });

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { requireFacility } from "@supermachine-internal/testing";
+import { requireFacility, runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type InitramfsEntry, writeInitramfs } from "./cpio.js";
@@ -39,7 +39,7 @@ describe("writeInitramfs", () => {
         const out = execFileSync("cpio", ["-i", "--to-stdout", "--quiet"], { input: archive });
         expect(out.equals(Buffer.concat(contents))).toBe(true);
       }),
-      { numRuns: 20 },
+      { numRuns: runs(20) },
     );
   });
 

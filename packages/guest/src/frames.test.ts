@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { encodeFrame, FRAME_DATA_MAX, FrameDecoder, FrameType } from "./frames.js";
@@ -47,7 +48,7 @@ describe("FrameDecoder", () => {
           expect(error).toMatchObject({ code: "ERR_AGENT_PROTOCOL" });
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 

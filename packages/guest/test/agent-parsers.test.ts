@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelCommandLine } from "../src/command-line.js";
@@ -42,7 +43,7 @@ describe("the agent's parsers", () => {
         ]);
         expect(words).toEqual(["/dev/vda", hostname, ...expected].map(wellFormed));
       }),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   });
 

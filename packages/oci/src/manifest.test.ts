@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { OciError } from "./errors.js";
@@ -115,6 +116,6 @@ test("any JSON is parsed or refused with an OciError", () => {
         if (!(error instanceof OciError)) throw error;
       }
     }),
-    { numRuns: 1000, endOnFailure: true },
+    { numRuns: runs(1000), endOnFailure: true },
   );
 });

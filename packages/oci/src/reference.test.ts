@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { OciError } from "./errors.js";
@@ -66,7 +67,7 @@ test("any text is either refused or written out again as it was", () => {
         }
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });
 

@@ -19,7 +19,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { errnoName, FATTR_MODE, FATTR_SIZE, O_RDWR, O_WRONLY } from "@supermachine/fuse-protocol";
-import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
+import { requireFacility, runs, TemporaryDirectory } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect } from "vitest";
 import { asRoot, Client, root } from "./client.js";
@@ -292,7 +292,7 @@ requireFacility("linux", "root").test(
           expect(client.backend.inodeCount).toBe(1);
           expect(client.backend.handleCount).toBe(0);
         }),
-        { numRuns: 100 },
+        { numRuns: runs(100) },
       );
     } finally {
       process.umask(before);

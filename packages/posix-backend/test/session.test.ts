@@ -8,7 +8,7 @@ import {
   O_RDWR,
 } from "@supermachine/fuse-protocol";
 import { type FuseChannel, FuseClient, FuseError, Session } from "@supermachine/fuse-server";
-import { openDescriptors, TemporaryDirectory } from "@supermachine-internal/testing";
+import { openDescriptors, runs, TemporaryDirectory } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PosixBackend } from "../src/index.js";
@@ -152,7 +152,7 @@ test("no request with random arguments changes anything outside, throws, or is a
         expect(answers).toBe(1);
       }
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
   expect(warnings.filter((warning) => warning.includes("threw"))).toEqual([]);
   expect(readFileSync(outside, "utf8")).toBe("CANARY");

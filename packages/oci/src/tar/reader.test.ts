@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { encodeName } from "@supermachine/erofs";
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { OciError } from "../errors.js";
@@ -142,7 +143,7 @@ test("an archive with any bytes changed is read or refused with an OciError", as
         }
       },
     ),
-    { numRuns: 500, endOnFailure: true },
+    { numRuns: runs(500), endOnFailure: true },
   );
   expect(refused).toBeGreaterThan(0);
 });

@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { GuestMemory } from "./guest-memory.js";
@@ -71,7 +72,7 @@ describe("GuestMemory", () => {
         const collected = memory.collect(at, count, into);
         if (expected) expect([collected, into.length]).toEqual([true, 1]);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 

@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { VirtqueueError } from "../error.js";
@@ -369,7 +370,7 @@ describe("a hostile ring stops the queue with a reason", () => {
           expect(failures.length).toBeLessThanOrEqual(1);
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });
@@ -454,7 +455,7 @@ describe("model", () => {
         expect(driver.outstanding).toBe(0);
         expect(failures).toEqual([]);
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });

@@ -1,3 +1,4 @@
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { DeviceContext, VirtioDevice } from "../device/device.js";
@@ -165,7 +166,7 @@ describe("registers", () => {
           expect(Number.isInteger(read) && read >= 0 && read <= 0xffff_ffff).toBe(true);
         }
       }),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 });

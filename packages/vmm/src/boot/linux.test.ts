@@ -1,4 +1,5 @@
 import { GuestMemory } from "@supermachine/virtio";
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { VmmError } from "../errors.js";
@@ -113,6 +114,6 @@ test("whatever the header says, loading works or fails with a VmmError", () => {
         }
       },
     ),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });

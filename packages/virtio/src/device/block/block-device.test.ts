@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { MmioDriver } from "../../testing/mmio-driver.js";
@@ -163,7 +164,7 @@ describe("BlockDevice", () => {
           else expect([OK, IOERR, UNSUPP]).toContain(data.at(-1));
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
     expect(driver.failures).toEqual([]);
     expect(new Uint8Array(readFileSync(path))).toEqual(content);

@@ -1,5 +1,6 @@
 import { buffer, text } from "node:stream/consumers";
 import { setImmediate as turn } from "node:timers/promises";
+import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { MmioDriver } from "../../testing/mmio-driver.js";
@@ -570,7 +571,7 @@ describe("a hostile guest", () => {
         guest.driver.close();
         expect(device.connectionCount).toBe(0);
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 });

@@ -6,6 +6,7 @@ import {
   openDescriptors,
   probeHeaders,
   requireFacility,
+  runs,
   structLayout,
   until,
 } from "@supermachine-internal/testing";
@@ -452,7 +453,7 @@ test("no requests, payloads or descriptors of a front-end leak a descriptor or e
       frontEnd[Symbol.dispose]();
       await until(() => openDescriptors().length === before, "all descriptors to be closed");
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   new EventFd(other).close();
   using driver = new Driver();
