@@ -83,14 +83,10 @@ export class AgentClient {
         signal?.addEventListener("abort", onAbort, { once: true });
         if (signal?.aborted) onAbort();
         onStream = (stream) => {
-          ControlConnection.open(stream, waiting.signal).then(async (opened) => {
-            try {
-              await opened.sync(Date.now(), randomBytes(64));
-              resolve(opened);
-            } catch (error) {
-              opened.close();
-              reject(error);
-            }
+          ControlConnection.open(stream, waiting.signal).then((opened) => {
+            // Not awaited: the guest sees this before the request of any process, which comes later.
+            opened.sync(Date.now(), randomBytes(64)).catch(() => opened.close());
+            resolve(opened);
           }, reject);
         };
       });

@@ -2,9 +2,9 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { access, mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { cacheDirectory } from "./cache-directory.js";
 import { GuestAssetError } from "./errors.js";
 import { buildInitramfs } from "./initramfs.js";
 
@@ -73,15 +73,10 @@ export async function ensureInitramfs(options: EnsureOptions = {}): Promise<stri
   return path;
 }
 
-/** Where built assets are kept: `$XDG_CACHE_HOME/supermachine`, by default in `~/.cache`. */
-export function cacheDirectory(): string {
-  const { XDG_CACHE_HOME: configured } = process.env;
-  return join(configured || join(homedir(), ".cache"), "supermachine");
-}
-
-/** A file of this package; both src/ and dist/ are one level below it. */
+/** A file of this package, which this code may have been bundled out of. */
 function packageFile(path: string): string {
-  return fileURLToPath(new URL(`../${path}`, import.meta.url));
+  const manifest = createRequire(import.meta.url).resolve("@supermachine/guest/package.json");
+  return join(dirname(manifest), path);
 }
 
 function scriptPath(asset: Asset): string {

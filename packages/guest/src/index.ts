@@ -11,7 +11,6 @@ export {
   type RunRequest,
 } from "./agent-client.js";
 export {
-  cacheDirectory,
   type EnsureOptions,
   ensureAgent,
   ensureInitramfs,
@@ -19,6 +18,7 @@ export {
   findAgent,
   findKernel,
 } from "./assets.js";
+export { cacheDirectory } from "./cache-directory.js";
 export {
   type CommandLineOptions,
   type GuestDisk,

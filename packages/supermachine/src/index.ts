@@ -7,13 +7,8 @@ export { ImageStore, type StoredImage } from "@supermachine/oci";
 export type { MachineExit, MachineExitReason } from "@supermachine/vmm";
 export { SupermachineError, type SupermachineErrorCode } from "./errors.js";
 export type { CommandOptions, ExecOptions, ExecResult, SpawnOptions } from "./exec.js";
-export {
-  chooseHypervisor,
-  type HypervisorChoice,
-  type HypervisorName,
-  type HypervisorStatus,
-  kvmStatus,
-  qemuStatus,
-} from "./hypervisor-choice.js";
-export type { SymlinkPolicy } from "./machine/config.js";
+export { chooseHypervisor, type HypervisorChoice } from "./hypervisor/choice.js";
+export type { HypervisorName } from "./hypervisor/remembered.js";
+export { type HypervisorStatus, kvmStatus, qemuStatus } from "./hypervisor/status.js";
+export type { HypervisorKind, SymlinkPolicy } from "./machine/config.js";
 export { type Mount, Vm, type VmOptions } from "./vm.js";

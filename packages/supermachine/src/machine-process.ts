@@ -7,9 +7,10 @@
 import { toPlainError } from "./errors.js";
 import type { RunningMachine } from "./machine/config.js";
 import type { FromMachineProcess, ToMachineProcess } from "./machine/messages.js";
-import { startMachine } from "./machine/start.js";
+import { type MachineStarter, prepareInline } from "./machine/starter.js";
 import { serveVsock } from "./machine/vsock-socket.js";
 
+let starter: MachineStarter | undefined;
 let machine: RunningMachine | undefined;
 let stopping = false;
 
@@ -19,6 +20,8 @@ function send(message: FromMachineProcess): void {
 
 async function stop(): Promise<void> {
   stopping = true;
+  // Of these only one has something to end: a starter that has started left its machine in charge.
+  starter?.[Symbol.dispose]();
   await machine?.stop();
   if (process.connected) process.disconnect();
 }
@@ -26,12 +29,13 @@ async function stop(): Promise<void> {
 async function start(message: Extract<ToMachineProcess, { type: "start" }>): Promise<void> {
   let served: Promise<Disposable> | undefined;
   try {
-    machine = await startMachine(message.config, {
+    machine = await starter?.start(message.config, {
       onVsock: (vsock) => {
         served = serveVsock(vsock, message.vsockPath, message.guestPorts);
       },
       onConsole: (bytes) => send({ type: "console", bytes }),
     });
+    if (machine === undefined) throw new Error("not prepared");
     await served;
     send({ type: "started" });
     if (stopping) await machine.stop();
@@ -46,7 +50,8 @@ async function start(message: Extract<ToMachineProcess, { type: "start" }>): Pro
 }
 
 process.on("message", (message: ToMachineProcess) => {
-  void (message.type === "start" ? start(message) : stop());
+  if (message.type === "prepare") starter = prepareInline(message.hypervisor, message.cpus);
+  else void (message.type === "start" ? start(message) : stop());
 });
 process.on("disconnect", () => void stop());
 // A terminal sends these to the whole group; the parent decides what becomes of the machine.

@@ -1,7 +1,6 @@
 import { resolve } from "node:path";
 import {
   AgentClient,
-  CONTROL_PORT,
   type ExecRequest,
   ensureInitramfs,
   ensureKernel,
@@ -13,14 +12,16 @@ import { ImageStore, type StoredImage } from "@supermachine/oci";
 import type { MachineExit } from "@supermachine/vmm";
 import { SupermachineError } from "./errors.js";
 import { type ExecOptions, type ExecResult, execResult, type SpawnOptions } from "./exec.js";
-import { chooseHypervisor, type HypervisorName } from "./hypervisor-choice.js";
+import { chooseHypervisor } from "./hypervisor/choice.js";
+import type { HypervisorName } from "./hypervisor/remembered.js";
 import type {
+  HypervisorKind,
   MachineConfig,
-  MachineListener,
   RunningMachine,
   Share,
   SymlinkPolicy,
 } from "./machine/config.js";
+import { type MachineStarter, prepareMachine } from "./machine/starter.js";
 
 /** A host directory that the guest sees. */
 export interface Mount {
@@ -67,6 +68,8 @@ export interface VmOptions {
 }
 
 const DEFAULT_MEMORY_MIB = 256;
+/** The most of any machine here. */
+const MAX_CPUS = 16;
 const BOOT_TIMEOUT_MS = { kvm: 30_000, qemu: 120_000 };
 const SHUTDOWN_TIMEOUT_MS = 2_000;
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -75,26 +78,21 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export class Vm implements AsyncDisposable {
   readonly image: StoredImage;
   /** What runs the guest. */
-  readonly hypervisor: "kvm" | "qemu";
+  readonly hypervisor: HypervisorKind;
   /** Settles when the machine has ended. Never rejects. */
   readonly exited: Promise<MachineExit>;
   readonly #machine: RunningMachine;
   readonly #agent: AgentClient;
   readonly #env: Readonly<Record<string, string>>;
 
-  private constructor(
-    image: StoredImage,
-    hypervisor: "kvm" | "qemu",
-    machine: RunningMachine,
-    agent: AgentClient,
-    env: Readonly<Record<string, string>>,
-  ) {
-    this.image = image;
-    this.hypervisor = hypervisor;
-    this.exited = machine.exited;
-    this.#machine = machine;
-    this.#agent = agent;
-    this.#env = env;
+  /** Use {@link Vm.start}. */
+  constructor(parts: VmParts) {
+    this.image = parts.image;
+    this.hypervisor = parts.hypervisor;
+    this.exited = parts.machine.exited;
+    this.#machine = parts.machine;
+    this.#agent = parts.agent;
+    this.#env = parts.env;
   }
 
   /**
@@ -104,49 +102,12 @@ export class Vm implements AsyncDisposable {
    *   behind then.
    */
   static async start(options: VmOptions): Promise<Vm> {
-    const { signal } = options;
-    signal?.throwIfAborted();
-    const store = options.store ?? new ImageStore();
-    const image = await store.get(options.image);
-    const { name: hypervisor, notice } = await chooseHypervisor(options.hypervisor ?? "auto");
+    options.signal?.throwIfAborted();
+    const { name, notice } = await chooseHypervisor(options.hypervisor ?? "auto");
     if (notice !== undefined) options.onNotice?.(notice);
-    const config = await machineConfig(options, image, hypervisor);
-
-    const timeoutMs = options.bootTimeoutMs ?? BOOT_TIMEOUT_MS[hypervisor];
-    const over = new AbortController();
-    const timeout = AbortSignal.timeout(timeoutMs);
-    const bootSignal = AbortSignal.any([over.signal, timeout, ...(signal ? [signal] : [])]);
-    let accepted: Promise<AgentClient> | undefined;
-    const machine = await startIn(options.isolation ?? "process", config, {
-      onVsock: (vsock: VsockConnector) => {
-        accepted = AgentClient.accept(vsock, { timeoutMs, signal: bootSignal });
-        accepted.catch(() => {});
-      },
-      ...(options.onConsole === undefined ? {} : { onConsole: options.onConsole }),
-    }).catch((error: unknown) => {
-      over.abort();
-      throw error;
-    });
-    try {
-      const ended = machine.exited.then((exit) => Promise.reject(bootFailure(exit)));
-      ended.catch(() => {});
-      const agent = await Promise.race([accepted ?? ended, ended]);
-      return new Vm(image, hypervisor, machine, agent, {
-        PATH: DEFAULT_PATH,
-        ...image.config.env,
-        ...options.env,
-      });
-    } catch (error) {
-      over.abort();
-      await machine.stop();
-      signal?.throwIfAborted();
-      if (!timeout.aborted) throw error;
-      throw new SupermachineError(
-        "ERR_VM_BOOT_TIMEOUT",
-        `the guest was not ready within ${timeoutMs} ms${consoleTail(machine.consoleLines())}`,
-        { cause: error },
-      );
-    }
+    const { isolation = "process", cpus = 1 } = options;
+    checkCpus(cpus);
+    return startVm(options, name, await prepareMachine(isolation, name, cpus));
   }
 
   /** Starts a command in the guest. `argv[0]` is looked up in the guest's PATH. */
@@ -206,23 +167,66 @@ export class Vm implements AsyncDisposable {
   }
 }
 
-async function startIn(
-  isolation: "process" | "inline",
-  config: MachineConfig,
-  listener: MachineListener,
-): Promise<RunningMachine> {
-  if (isolation === "inline") {
-    const { startMachine } = await import("./machine/start.js");
-    return startMachine(config, listener);
+/** What a {@link Vm} is made of. */
+interface VmParts {
+  readonly image: StoredImage;
+  readonly hypervisor: HypervisorKind;
+  readonly machine: RunningMachine;
+  readonly agent: AgentClient;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** {@link Vm.start} on a machine that was prepared for `hypervisor` and the options' CPUs. */
+export async function startVm(
+  options: VmOptions,
+  hypervisor: HypervisorKind,
+  starter: MachineStarter,
+): Promise<Vm> {
+  const { signal, onConsole } = options;
+  const timeoutMs = options.bootTimeoutMs ?? BOOT_TIMEOUT_MS[hypervisor];
+  const over = new AbortController();
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const waiting = AbortSignal.any([over.signal, timeout, ...(signal ? [signal] : [])]);
+  let machine: RunningMachine | undefined;
+  try {
+    const image = await (options.store ?? new ImageStore()).get(options.image);
+    const config = await machineConfig(options, image, hypervisor);
+    let accepted: Promise<AgentClient> | undefined;
+    machine = await starter.start(config, {
+      onVsock: (vsock: VsockConnector) => {
+        accepted = AgentClient.accept(vsock, { timeoutMs, signal: waiting });
+        accepted.catch(() => {});
+      },
+      ...(onConsole === undefined ? {} : { onConsole }),
+    });
+    const ended = machine.exited.then((exit) => Promise.reject(bootFailure(exit)));
+    ended.catch(() => {});
+    const agent = await Promise.race([accepted ?? ended, ended]);
+    const env = { PATH: DEFAULT_PATH, ...image.config.env, ...options.env };
+    return new Vm({ image, hypervisor, machine, agent, env });
+  } catch (error) {
+    over.abort();
+    starter[Symbol.dispose]();
+    await machine?.stop();
+    signal?.throwIfAborted();
+    if (!timeout.aborted) throw error;
+    throw new SupermachineError(
+      "ERR_VM_BOOT_TIMEOUT",
+      `the guest was not ready within ${timeoutMs} ms${consoleTail(machine?.consoleLines() ?? [])}`,
+      { cause: error },
+    );
   }
-  const { spawnMachine } = await import("./machine/spawn.js");
-  return spawnMachine(config, [CONTROL_PORT], listener);
+}
+
+function checkCpus(cpus: number): void {
+  if (Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS) return;
+  throw new SupermachineError("ERR_OPTION", `${cpus} CPUs: give a whole number 1 to ${MAX_CPUS}`);
 }
 
 async function machineConfig(
   options: VmOptions,
   image: StoredImage,
-  hypervisor: "kvm" | "qemu",
+  hypervisor: HypervisorKind,
 ): Promise<MachineConfig> {
   const mounts = options.mounts ?? [];
   const shares: Share[] = mounts.map(({ host, guest, readOnly, symlinks }, index) => {
@@ -237,7 +241,6 @@ async function machineConfig(
     };
   });
   return {
-    hypervisor,
     memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
     cpus: options.cpus ?? 1,
     kernel: await ensureKernel(),

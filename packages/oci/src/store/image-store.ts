@@ -2,16 +2,14 @@ import { randomUUID } from "node:crypto";
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { fileOutput } from "@supermachine/erofs/file";
 import * as v from "valibot";
 import { isDigest, sha256, splitDigest } from "../digest.js";
 import { OciError } from "../errors.js";
-import { type RootfsProgress, writeRootfs } from "../layer/rootfs.js";
+import type { RootfsProgress } from "../layer/rootfs.js";
 import type { ImageConfig } from "../manifest.js";
 import { type Platform, parsePlatform } from "../platform.js";
 import { canonicalName, isShortNameOf, parseReference } from "../reference.js";
 import type { SourceImage } from "../source/image-source.js";
-import { openImageSource } from "../source/open-image-source.js";
 import { replaceFile, syncDirectory, writeDurably } from "./atomic.js";
 
 /** An image in a store, ready to be a root disk. */
@@ -94,6 +92,8 @@ export class ImageStore {
     const platform =
       typeof options.platform === "string" ? parsePlatform(options.platform) : options.platform;
     const given = options.name === undefined ? undefined : canonicalName(options.name);
+    // Loaded here: a program that only starts machines reads no tar archives.
+    const { openImageSource } = await import("../source/open-image-source.js");
     const image = await (await openImageSource(path)).image({
       ...(selected === undefined ? {} : { name: selected }),
       ...(platform === undefined ? {} : { platform }),
@@ -173,6 +173,8 @@ export class ImageStore {
   }
 
   async #write(image: SourceImage, options: ImportOptions): Promise<void> {
+    const { writeRootfs } = await import("../layer/rootfs.js");
+    const { fileOutput } = await import("@supermachine/erofs/file");
     const draft = join(this.#temporary, randomUUID());
     await mkdir(draft);
     try {

@@ -1,5 +1,6 @@
 import { ensureKernel } from "@supermachine/guest";
-import { chooseHypervisor, kvmStatus, qemuStatus } from "../hypervisor-choice.js";
+import { chooseHypervisor } from "../hypervisor/choice.js";
+import { kvmStatus, qemuStatus } from "../hypervisor/status.js";
 import { STATUS_FAILURE } from "./status.js";
 
 /** `supermachine doctor`: returns 0 when `run` can work here. */

@@ -1,8 +1,9 @@
 import { constants } from "node:os";
 import type { GuestProcess } from "@supermachine/guest";
 import { SupermachineError } from "../errors.js";
-import type { HypervisorName } from "../hypervisor-choice.js";
-import { type Mount, Vm } from "../vm.js";
+import type { HypervisorName } from "../hypervisor/remembered.js";
+import { type Mount, startVm, type Vm } from "../vm.js";
+import type { PreparedRun } from "./prepare.js";
 import {
   SIGNAL_BASE,
   STATUS_NOT_EXECUTABLE,
@@ -119,26 +120,26 @@ function statusOfStartError(error: unknown): number | undefined {
 }
 
 /** `supermachine run`: returns the exit status. */
-export async function run(image: string, command: string[], flags: RunFlags): Promise<number> {
+export async function run(
+  image: string,
+  command: readonly string[],
+  flags: RunFlags,
+  { hypervisor, starter }: PreparedRun,
+): Promise<number> {
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort(new SupermachineError("ERR_VM_STOPPED", "interrupted"));
   for (const signal of FORWARDED) process.on(signal, interrupt);
-
-  // This process exists for this machine alone, so it can be the machine's process.
-  await using vm = await Vm.start({
+  const onConsole = (bytes: Uint8Array) => void process.stderr.write(bytes);
+  const options = {
     image,
     memoryMiB: flags.memory,
     cpus: flags.cpus,
     mounts: flags.mount.map(parseMount),
     env: parseEnvironment(flags.env),
-    hypervisor: flags.hypervisor,
-    isolation: "inline",
     signal: interrupted.signal,
-    onNotice: (notice) => process.stderr.write(`supermachine: ${notice}\n`),
-    ...(flags.console
-      ? { onConsole: (bytes: Uint8Array) => void process.stderr.write(bytes) }
-      : {}),
-  });
+    ...(flags.console ? { onConsole } : {}),
+  };
+  await using vm = await startVm(options, hypervisor, starter);
   try {
     const { entrypoint, cmd } = vm.image.config;
     const argv = [...entrypoint, ...(command.length > 0 ? command : cmd)];

@@ -1,6 +1,9 @@
 import type { VsockConnector } from "@supermachine/guest";
 import type { MachineExit } from "@supermachine/vmm";
 
+/** What runs a machine. */
+export type HypervisorKind = "kvm" | "qemu";
+
 /** How a share presents symbolic links: see `@supermachine/posix-backend`. */
 export type SymlinkPolicy = "deny" | "opaque" | "follow";
 
@@ -16,7 +19,6 @@ export interface Share {
 
 /** Everything needed to build a machine, as plain data: it may be built in another process. */
 export interface MachineConfig {
-  readonly hypervisor: "kvm" | "qemu";
   readonly memoryMiB: number;
   readonly cpus: number;
   readonly kernel: string;

@@ -1,21 +1,33 @@
 import { Kvm } from "@supermachine/kvm";
-import { Machine } from "@supermachine/vmm";
+import { BlockDevice, FileBlockBackend, RngDevice } from "@supermachine/virtio";
+import { Machine, type VcpuThreads } from "@supermachine/vmm";
+import { SupermachineError } from "../errors.js";
 import type { MachineConfig, MachineListener, RunningMachine } from "./config.js";
-import { createEntropySource, openHostDevices, openRootDisk } from "./devices.js";
+import { openHostDevices } from "./devices.js";
 
 /** Starts a machine on KVM; this thread becomes its device thread. */
-export function startKvmMachine(config: MachineConfig, listener: MachineListener): RunningMachine {
-  const { vsock, shares } = openHostDevices(config);
+export async function startKvmMachine(
+  config: MachineConfig,
+  vcpuThreads: VcpuThreads,
+  listener: MachineListener,
+): Promise<RunningMachine> {
+  const hypervisor = new Kvm();
+  const availability = hypervisor.isAvailable();
+  if (!availability.usable) {
+    throw new SupermachineError("ERR_HYPERVISOR_UNAVAILABLE", availability.reason);
+  }
+  const { vsock, shares } = await openHostDevices(config);
   listener.onVsock(vsock);
+  const rootDisk = FileBlockBackend.open(config.rootfs, { readOnly: true });
   const machine = Machine.start({
-    hypervisor: new Kvm(),
-    vcpuThread: new URL("./vcpu-thread.js", import.meta.url),
+    hypervisor,
+    vcpuThread: vcpuThreads,
     memoryMiB: config.memoryMiB,
     cpus: config.cpus,
     kernel: config.kernel,
     initrd: config.initrd,
     commandLine: config.commandLine,
-    devices: [openRootDisk(config.rootfs), vsock, createEntropySource(), ...shares],
+    devices: [new BlockDevice({ backend: rootDisk }), vsock, new RngDevice(), ...shares],
     onConsole: (bytes) => listener.onConsole?.(bytes),
   });
   return {

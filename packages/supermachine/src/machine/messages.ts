@@ -1,9 +1,10 @@
 import type { MachineExit } from "@supermachine/vmm";
 import type { PlainError } from "../errors.js";
-import type { MachineConfig } from "./config.js";
+import type { HypervisorKind, MachineConfig } from "./config.js";
 
 /** From the parent to a machine's process. */
 export type ToMachineProcess =
+  | { readonly type: "prepare"; readonly hypervisor: HypervisorKind; readonly cpus: number }
   | {
       readonly type: "start";
       readonly config: MachineConfig;

@@ -10,7 +10,7 @@ export async function startQemuMachine(
 ): Promise<RunningMachine> {
   const directory = new RuntimeDirectory();
   try {
-    const { vsock, shares } = openHostDevices(config);
+    const { vsock, shares } = await openHostDevices(config);
     listener.onVsock(vsock);
     const machine = await QemuMachine.start({
       kernel: config.kernel,

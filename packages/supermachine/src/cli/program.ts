@@ -1,0 +1,124 @@
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { type PreparedRun, prepareRun } from "./prepare.js";
+import type { RunFlags } from "./run.js";
+import { STATUS_FAILURE, STATUS_USAGE } from "./status.js";
+
+function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      const range = max === Number.MAX_SAFE_INTEGER ? `of ${min} or more` : `from ${min} to ${max}`;
+      throw new InvalidArgumentError(`Give a whole number ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** A pipe that nobody reads any more ends a listing quietly, as it does other programs. */
+function toleratesClosedPipe(stream: NodeJS.WriteStream): void {
+  stream.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
+}
+
+const append = (value: string, previous: string[]) => [...previous, value];
+
+function createProgram(early: PreparedRun | undefined): Command {
+  const program = new Command("supermachine")
+    .description("Run any OCI image as a hardware-isolated microVM.")
+    .showHelpAfterError("(--help shows the usage)")
+    .enablePositionalOptions()
+    .exitOverride();
+
+  program
+    .command("run")
+    .description("start a microVM around an image, run a command in it, and exit with its status")
+    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]")
+    .argument("<image>", "name of an image in the store")
+    .argument("[command...]", "command and arguments; default: the image's")
+    .passThroughOptions()
+    .option("-m, --memory <MiB>", "guest memory", wholeNumber(16), 256)
+    .option("-c, --cpus <n>", "virtual CPUs", wholeNumber(1, 16), 1)
+    .option("-v, --mount <host:guest[:ro]>", "share a host directory (repeatable)", append, [])
+    .option("-e, --env <NAME[=value]>", "environment variable (repeatable)", append, [])
+    .option("-w, --workdir <directory>", "working directory in the guest")
+    .option("-u, --user <user[:group]>", "user in the guest, by name or number")
+    .addOption(
+      new Option("--hypervisor <name>", "what runs the guest")
+        .choices(["auto", "kvm", "qemu"])
+        .default("auto"),
+    )
+    .option("--timeout <ms>", "end the command after this time (status 124)", wholeNumber(1))
+    .option("-i, --interactive", "connect standard input", false)
+    .option("-t, --tty", "run the command on a terminal", false)
+    .option("--rm", "accepted for compatibility: a machine never outlives its command", true)
+    .option("--console", "show the guest's console on standard error", false)
+    .action(async (image: string, command: string[], flags: RunFlags) => {
+      // Commander ends its own options at the image, and so hands the separator on.
+      const argv = command[0] === "--" ? command.slice(1) : command;
+      const prepared = await prepareRun(flags, early);
+      try {
+        const { run } = await import("./run.js");
+        process.exitCode = await run(image, argv, flags, prepared);
+      } finally {
+        prepared.starter[Symbol.dispose]();
+      }
+    });
+
+  const image = program.command("image").description("manage the local image store");
+  image
+    .command("import")
+    .description("add an OCI image layout (directory or tar) or a docker-archive to the store")
+    .argument("<path>", "the layout or archive; PATH:TAG chooses one of several images")
+    .option("-n, --name <name>", "name in the store; default: the image's own, else the file's")
+    .option(
+      "-p, --platform <os/arch>",
+      "which image of a multi-platform one; default: this machine's",
+    )
+    .action(async (path: string, flags: { name?: string; platform?: string }) => {
+      const { importImage } = await import("./image.js");
+      await importImage(path, flags);
+    });
+  image
+    .command("ls")
+    .description("list the images in the store")
+    .action(async () => {
+      const { listImages } = await import("./image.js");
+      await listImages();
+    });
+  image
+    .command("rm")
+    .description("remove images from the store")
+    .argument("<name...>")
+    .action(async (names: string[]) => {
+      const { removeImages } = await import("./image.js");
+      await removeImages(names);
+    });
+
+  program
+    .command("doctor")
+    .description("tell what can run guests here, measured, and what --hypervisor auto picks")
+    .action(async () => {
+      const { doctor } = await import("./doctor.js");
+      process.exitCode = await doctor();
+    });
+  return program;
+}
+
+/** Runs the command line and sets the exit status. `early` is a machine that may fit `run`. */
+export async function main(argv: readonly string[], early: PreparedRun | undefined): Promise<void> {
+  toleratesClosedPipe(process.stdout);
+  try {
+    await createProgram(early).parseAsync(argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? 0 : STATUS_USAGE;
+    } else {
+      const message = error instanceof Error ? error.message : String(error);
+      process.stderr.write(`supermachine: ${message}\n`);
+      process.exitCode = STATUS_FAILURE;
+    }
+  } finally {
+    early?.starter[Symbol.dispose]();
+  }
+}
