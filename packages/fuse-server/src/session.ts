@@ -2,6 +2,7 @@ import {
   ECONNABORTED,
   EINVAL,
   EIO,
+  ENOMEM,
   ENOSYS,
   FUSE_BATCH_FORGET,
   FUSE_DESTROY,
@@ -34,6 +35,11 @@ const BODY = fuse_in_header.size;
 const HEADER = fuse_out_header.size;
 /** The largest errno the kernel accepts (MAX_ERRNO is 4095, the device's limit is 1000). */
 const LARGEST_ERRNO = 999;
+/**
+ * The most requests that a backend may still be at; more than any transport of ours carries at once. A
+ * client that starts over while its requests wait, again and again, gets no further than this.
+ */
+const MAX_PENDING = 16_384;
 /** Idle slots kept for later requests. */
 const IDLE_SLOTS = 64;
 
@@ -155,6 +161,10 @@ export class Session implements Disposable {
     const operation = operations[slot.opcode];
     if (handler === undefined || operation === undefined) {
       this.#reply(slot, -ENOSYS, false);
+      return;
+    }
+    if (this.#pending.size >= MAX_PENDING) {
+      this.#reply(slot, -ENOMEM, false);
       return;
     }
     let result: number | Promise<number>;

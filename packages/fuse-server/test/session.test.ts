@@ -207,6 +207,34 @@ describe("a backend", () => {
     expect(session.pending).toBe(0);
   });
 
+  it("hears of each end of a client that starts over without DESTROY, and keeps no request beyond a bound", async () => {
+    let destroyed = 0;
+    let interrupted = 0;
+    const backend: FsBackend = {
+      destroy: () => void destroyed++,
+      // A backend that hears its signal and goes on nevertheless.
+      getattr: (ctx) => {
+        ctx.signal.addEventListener("abort", () => void interrupted++);
+        return new Promise<number>(() => {});
+      },
+    };
+    const { session, client } = await connect(backend);
+    const replies: number[] = [];
+    const room = new Uint8Array(200);
+    const fields = new Uint8Array(operations[FUSE_GETATTR]?.request?.size ?? 0);
+    const request = new RequestWriter().data(fields).finish(FUSE_GETATTR, 2n, 1);
+    for (let round = 1; round <= 40; round++) {
+      for (let i = 0; i < 512; i++) session.handle([request], [room], (n) => void replies.push(n));
+      // A guest's reset: no DESTROY, just another INIT.
+      await client.init();
+      expect(destroyed).toBe(round);
+    }
+    expect(session.pending).toBe(16_384);
+    expect(interrupted).toBe(16_384);
+    expect(replies).toHaveLength(40 * 512 - 16_384);
+    session.close();
+  });
+
   it("is told by its signal that a request was interrupted", async () => {
     const { client } = await connect({
       setxattr: (ctx) =>
