@@ -37,7 +37,11 @@ export interface FsOptions {
   readonly session: FuseRequestHandler;
   /** Default 1. */
   readonly requestQueues?: number;
-  /** The driver went away or came back: a new FUSE session starts with INIT. */
+  /**
+   * The device lost its queues: the driver reset it, or the transport stops it for a while, as vhost-user
+   * does when QEMU pauses the machine. So this is not the end of the FUSE session, which a driver that
+   * was reset starts anew with INIT.
+   */
   readonly onReset?: () => void;
 }
 
