@@ -143,7 +143,8 @@ export class QemuMachine implements AsyncDisposable {
 
   /** Ends the machine at once, as pulling the plug would; its disks are flushed. Idempotent. */
   async stop(): Promise<MachineExit> {
-    if (!this.#stopping) {
+    const { exitCode, signalCode } = this.#child;
+    if (!this.#stopping && exitCode === null && signalCode === null) {
       this.#stopping = true;
       this.#child.kill("SIGTERM");
       this.#killTimer = setTimeout(() => this.kill(), STOP_MS);

@@ -53,6 +53,16 @@ describeMachine("a QEMU machine", () => {
     expect(leftovers()).toEqual([]);
   });
 
+  test("that has ended keeps no timer when it is stopped", async () => {
+    const machine = await start("");
+    const exit = await machine.exited;
+    const timers = () =>
+      process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length;
+    const before = timers();
+    expect(await machine.stop()).toBe(exit);
+    expect(timers()).toBe(before);
+  });
+
   test("shows its disks in order, and keeps read-only ones read-only", async () => {
     const [first, second] = ["first", "second,with=comma"].map((name) => join(directory, name));
     writeFileSync(first ?? "", "the first disk..".padEnd(4096));
