@@ -3,7 +3,7 @@
  *
  * @packageDocumentation
  */
-export { ImageStore, type StoredImage } from "@supermachine/oci";
+export { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 export type { MachineExit, MachineExitReason } from "@supermachine/vmm";
 export { SupermachineError, type SupermachineErrorCode } from "./errors.js";
 export type { CommandOptions, ExecOptions, ExecResult, SpawnOptions } from "./exec.js";

@@ -8,7 +8,7 @@ import {
   kernelCommandLine,
   type VsockConnector,
 } from "@supermachine/guest";
-import { ImageStore, type StoredImage } from "@supermachine/oci";
+import { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 import type { MachineExit } from "@supermachine/vmm";
 import { SupermachineError } from "./errors.js";
 import { type ExecOptions, type ExecResult, execResult, type SpawnOptions } from "./exec.js";

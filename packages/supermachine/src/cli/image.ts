@@ -1,4 +1,4 @@
-import { ImageStore, type StoredImage } from "@supermachine/oci";
+import { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 
 function size(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
