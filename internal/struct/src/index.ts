@@ -35,7 +35,10 @@ class ByteArray extends BufferLayout.Layout<Uint8Array> {
   }
 }
 
-const scalars = {
+/** Spelt out, so that declarations of our users' packages do not need the types of buffer-layout. */
+type ScalarType = "u8" | "u16" | "u32" | "u64" | "s8" | "s16" | "s32" | "s64";
+
+const scalars: Record<ScalarType, (property: string) => BufferLayout.Layout<number | bigint>> = {
   u8: (property: string) => BufferLayout.u8(property),
   u16: (property: string) => BufferLayout.u16(property),
   u32: (property: string) => BufferLayout.u32(property),
@@ -47,7 +50,7 @@ const scalars = {
 };
 
 /** A little-endian integer, or a byte array of `bytes` length. */
-export type FieldType = keyof typeof scalars | { readonly bytes: number };
+export type FieldType = ScalarType | { readonly bytes: number };
 
 type ValueOf<T extends FieldType> = T extends "u64" | "s64"
   ? bigint

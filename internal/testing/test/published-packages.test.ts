@@ -55,6 +55,39 @@ requireFacility(...builds).describe("the built packages", () => {
     }
   });
 
+  test("a strict program that imports every entry type-checks, declarations included", () => {
+    using directory = new TemporaryDirectory();
+    symlinkSync(join(root, "node_modules"), join(directory.path, "node_modules"));
+    const imports = folders.flatMap((folder) => {
+      const { name, exports } = manifestOf(folder);
+      const entries = Object.keys(exports).filter((path) => path !== "./package.json");
+      return entries.map((path) => `import * as _ from ${JSON.stringify(join(name, path))};`);
+    });
+    const files = imports.map((line, i) => {
+      const path = join(directory.path, `entry-${i}.mts`);
+      writeFileSync(path, `${line}\nexport { _ };\n`);
+      return path;
+    });
+    const program = ts.createProgram(files, {
+      module: ts.ModuleKind.NodeNext,
+      target: ts.ScriptTarget.ES2022,
+      lib: ["lib.es2023.d.ts", "lib.esnext.disposable.d.ts"],
+      types: ["node"],
+      typeRoots: [join(root, "node_modules", "@types")],
+      strict: true,
+      noEmit: true,
+    });
+    const ours = ts
+      .getPreEmitDiagnostics(program)
+      // Those of other people's declarations are theirs.
+      .filter(({ file }) => file === undefined || !file.fileName.includes("/node_modules/"))
+      .map(
+        ({ file, messageText }) =>
+          `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, " ")}`,
+      );
+    expect(ours).toEqual([]);
+  }, 60_000);
+
   test.each(folders)(
     "every entry of %s loads with import, and with require where it says so",
     async (folder) => {
