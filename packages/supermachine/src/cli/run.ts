@@ -62,6 +62,12 @@ function terminalSize(): { columns: number; rows: number } {
   return { columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 };
 }
 
+/** The guest's terminal is as large as ours and understands what ours does. */
+function terminalOptions() {
+  const { TERM } = process.env;
+  return { tty: terminalSize(), ...(TERM === undefined ? {} : { env: { TERM } }) };
+}
+
 /** Passes signals on to the guest's command until disposed; the last resort is to end the machine. */
 function forwardSignals(vm: Vm, child: GuestProcess): Disposable {
   let received = 0;
@@ -154,7 +160,7 @@ export async function run(
       ...(flags.workdir === undefined ? {} : { cwd: flags.workdir }),
       ...(flags.user === undefined ? {} : { user: flags.user }),
       ...(flags.timeout === undefined ? {} : { timeoutMs: flags.timeout }),
-      ...(flags.tty ? { tty: terminalSize() } : {}),
+      ...(flags.tty ? terminalOptions() : {}),
     });
     using _signals = forwardSignals(vm, child);
     using _streams = connectStreams(child, flags);
