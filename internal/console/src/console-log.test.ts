@@ -15,7 +15,7 @@ test("a flood keeps only the last lines, each of bounded length", () => {
   for (let i = 0; i < 1000; i++) log.append(bytes(`${i} ${"x".repeat(100)}\n`));
   log.append(bytes("y".repeat(1_000_000)));
   const lines = log.lines();
-  expect(lines).toHaveLength(4);
+  expect(lines).toEqual(["998 xxxxxx", "999 xxxxxx", "yyyyyyyyyy"]);
   for (const line of lines) expect(line.length).toBeLessThanOrEqual(10);
 });
 

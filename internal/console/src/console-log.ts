@@ -27,7 +27,8 @@ export class ConsoleLog {
 
   /** Oldest first, the unfinished last line included. */
   lines(): string[] {
-    return this.#partial === "" ? [...this.#lines] : [...this.#lines, this.#partial];
+    const lines = this.#partial === "" ? this.#lines : [...this.#lines, this.#partial];
+    return lines.slice(-this.#maxLines);
   }
 
   /** The line in which the guest's kernel said that it panicked. */
