@@ -9,9 +9,7 @@ export type VmmErrorCode =
   /** An option is out of its range. */
   | "ERR_VMM_OPTION"
   /** The hypervisor refused a step of the machine's construction; see `cause`. */
-  | "ERR_VMM_HYPERVISOR"
-  /** A vCPU thread failed; see `cause`. */
-  | "ERR_VMM_VCPU";
+  | "ERR_VMM_HYPERVISOR";
 
 /** A machine that cannot be built or run: what failed, on what, and what to do. */
 export class VmmError extends Error {

@@ -6,15 +6,19 @@ import type { Share } from "./config.js";
 
 /** A virtio-fs device that serves a host directory and owns it. */
 class ShareDevice extends FsDevice {
+  readonly #session: Session;
   readonly #backend: PosixBackend;
 
   constructor(tag: string, backend: PosixBackend) {
-    super({ tag, session: new Session(backend) });
+    const session = new Session(backend);
+    super({ tag, session });
+    this.#session = session;
     this.#backend = backend;
   }
 
   override close(): void {
     super.close();
+    this.#session.close();
     this.#backend.close();
   }
 }
