@@ -144,7 +144,7 @@ async function main() {
   await streams;
   if (timer) clearTimeout(timer);
 
-  if (values.verbose && stopped === undefined) process.stderr.write(machine.consoleTail);
+  if (values.verbose) process.stderr.write(machine.consoleTail);
   if (stopped === STATUS_TIMEOUT)
     process.stderr.write(`lab: ended after ${timeout} s (--timeout)\n`);
   if (stopped !== undefined) return stopped;
