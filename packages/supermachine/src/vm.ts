@@ -228,7 +228,12 @@ async function machineConfig(
   image: StoredImage,
   hypervisor: HypervisorKind,
 ): Promise<MachineConfig> {
-  const mounts = options.mounts ?? [];
+  const { mounts = [], signal, onNotice } = options;
+  // Built on first use, which takes minutes: say so, and stop when told.
+  const building = {
+    ...(signal === undefined ? {} : { signal }),
+    ...(onNotice === undefined ? {} : { onProgress: onNotice }),
+  };
   const shares: Share[] = mounts.map(({ host, guest, readOnly, symlinks }, index) => {
     if (!guest.startsWith("/")) {
       throw new SupermachineError("ERR_OPTION", `${guest}: give an absolute path in the guest`);
@@ -243,8 +248,8 @@ async function machineConfig(
   return {
     memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
     cpus: options.cpus ?? 1,
-    kernel: await ensureKernel(),
-    initrd: await ensureInitramfs(),
+    kernel: await ensureKernel(building),
+    initrd: await ensureInitramfs(building),
     rootfs: image.rootfsPath,
     shares,
     commandLine: kernelCommandLine({

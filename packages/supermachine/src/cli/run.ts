@@ -143,6 +143,7 @@ export async function run(
     mounts: flags.mount.map(parseMount),
     env: parseEnvironment(flags.env),
     signal: interrupted.signal,
+    onNotice: (notice: string) => void process.stderr.write(`supermachine: ${notice}\n`),
     ...(flags.console ? { onConsole } : {}),
   };
   await using vm = await startVm(options, hypervisor, starter);
