@@ -12,7 +12,8 @@ const USAGE = `Usage: npm run lab -- [options] COMMAND [ARGUMENT…]
 
 Boots a Debian kernel under QEMU's emulation of an AMD CPU with SVM, with this machine's root
 directory below a throw-away overlay, loads kvm-amd and runs COMMAND in the project's root.
-Its output, its exit status and nothing else come back.
+Its output, its exit status and nothing else come back. Status 123: the emulated machine froze,
+which says nothing about the command.
 
   --out DIR        a directory whose changes are kept; $SUPERMACHINE_LAB_OUT names it inside
   --stdin          pass standard input on (default: empty)
@@ -25,6 +26,9 @@ const PROJECT_ROOT = fileURLToPath(new URL("..", import.meta.url));
 const PASSED_ON =
   /^(SUPERMACHINE_.*|CI|PATH|HOME|USER|LANG|LC_.*|TERM|XDG_CACHE_HOME|NO_COLOR|FORCE_COLOR|NODE_OPTIONS)$/;
 const STATUS_TIMEOUT = 124; // as timeout(1)
+/** The emulated machine froze; what ran in it may be run again. */
+const STATUS_FROZEN = 123;
+const FROZEN_AFTER_MS = 60_000;
 const STATUS_LAB_FAILED = 125; // as docker-run(1): the tool failed, not the command
 
 /** @param {string[]} argv */
@@ -131,6 +135,13 @@ async function main() {
     .once("SIGHUP", () => stop(129));
   const timer = timeout && setTimeout(() => stop(STATUS_TIMEOUT), timeout * 1000);
 
+  // Nested virtualization under emulation freezes now and then, with all CPUs busy and no way on.
+  let watchdog = setTimeout(() => stop(STATUS_FROZEN), FROZEN_AFTER_MS);
+  machine.port("heartbeat").on("data", () => {
+    clearTimeout(watchdog);
+    if (stopped === undefined) watchdog = setTimeout(() => stop(STATUS_FROZEN), FROZEN_AFTER_MS);
+  });
+
   machine.port("session").end(await sessionScript({ modules, out, stdin: values.stdin, command }));
   if (values.stdin) process.stdin.pipe(machine.port("stdin"));
   const streams = Promise.all([
@@ -142,11 +153,16 @@ async function main() {
   await machine.ended;
   machine.kill();
   await streams;
+  clearTimeout(watchdog);
   if (timer) clearTimeout(timer);
 
   if (values.verbose) process.stderr.write(machine.consoleTail);
   if (stopped === STATUS_TIMEOUT)
     process.stderr.write(`lab: ended after ${timeout} s (--timeout)\n`);
+  if (stopped === STATUS_FROZEN)
+    process.stderr.write(
+      `lab: the emulated machine froze: no sign of life for ${FROZEN_AFTER_MS / 1000} s\n`,
+    );
   if (stopped !== undefined) return stopped;
   const text = await status;
   if (/^\d+\n$/.test(text)) return Number(text);

@@ -11,7 +11,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** Debian 12 ships virtiofsd with QEMU; later releases as a package of its own. */
 const VIRTIOFSD = ["/usr/lib/qemu/virtiofsd", "/usr/libexec/virtiofsd"];
 /** virtio-serial ports in the order of their numbers; port n is file descriptor n + 2 of QEMU. */
-const PORTS = /** @type {const} */ (["session", "stdin", "stdout", "stderr", "status"]);
+const PORTS = /** @type {const} */ ([
+  "session",
+  "stdin",
+  "stdout",
+  "stderr",
+  "status",
+  "heartbeat",
+]);
 const CONSOLE_TAIL_BYTES = 16 * 1024;
 
 /**

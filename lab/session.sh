@@ -1,7 +1,9 @@
 # The session in the lab, run by /bin/sh as PID 1 below the host's root. The host puts before this
 # text: lab_release, lab_modules, lab_out (may be empty), lab_stdin (0 or 1), and the function
-# lab_command, which becomes the command. Ports: 2 stdin, 3 stdout, 4 stderr, 5 exit status.
+# lab_command, which becomes the command. Ports: 2 stdin, 3 stdout, 4 stderr, 5 exit status,
+# 6 heartbeat.
 set -e
+while sleep 5; do echo; done >/dev/vport0p6 &
 mkdir -p "/lib/modules/$lab_release"
 mount --bind "$lab_modules" "/lib/modules/$lab_release"
 modprobe kvm-amd

@@ -3,6 +3,21 @@
 import { readFileSync } from "node:fs";
 
 /**
+ * Tests that drive /dev/kvm, each group in a lab of its own: a lab that freezes takes less with it.
+ * The second lists what vitest looks for in the paths of test files.
+ *
+ * @type {readonly (readonly [name: string, files: readonly string[]])[]}
+ */
+export const LAB_GROUPS = [
+  ["kvm", ["kvm/test/conformance", "kvm/test/kick-storm"]],
+  ["vmm", ["vmm/test/machine"]],
+  ["run", ["lab/inside"]],
+];
+
+/** The reports that a complete run leaves in a directory. */
+export const REPORTS = ["here.json", ...LAB_GROUPS.map(([name]) => `lab-${name}.json`)];
+
+/**
  * @typedef {object} Summary
  * @property {number} passed
  * @property {number} failed
