@@ -4,13 +4,13 @@ import { readFileSync } from "node:fs";
 
 /**
  * Tests that drive /dev/kvm, each group in a lab of its own: a lab that freezes takes less with it.
- * The second lists what vitest looks for in the paths of test files.
+ * The second lists beginnings of paths of test files.
  *
  * @type {readonly (readonly [name: string, files: readonly string[]])[]}
  */
 export const LAB_GROUPS = [
-  ["kvm", ["kvm/test/conformance", "kvm/test/kick-storm"]],
-  ["vmm", ["vmm/test/machine"]],
+  ["kvm", ["packages/kvm/test/conformance", "packages/kvm/test/kick-storm"]],
+  ["vmm", ["packages/vmm/test/machine"]],
   ["run", ["lab/inside"]],
 ];
 

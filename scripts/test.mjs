@@ -7,11 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CommandError, run } from "./command.mjs";
+import { ensureDebianImage } from "./setup/debian-image.mjs";
 import { reportFailure, setup } from "./setup.mjs";
 import { seconds } from "./step.mjs";
 import { LAB_GROUPS, REPORTS, summarize, summaryLine } from "./test-report.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const CLI = fileURLToPath(new URL("../packages/supermachine/dist/cli.js", import.meta.url));
 const IN_CI = process.env.CI === "true";
 /** Not when the output goes to a file: biome would colour it nevertheless. */
 const BIOME_COLORS = process.stdout.isTTY ? [] : ["--colors=off"];
@@ -119,6 +121,15 @@ async function everything(reports) {
     await show(bin("tsc"), ["-p", "scripts"]);
   });
   await phase("tests", () => show(bin("vitest"), ["run", ...jsonReport(here)]));
+  await phase("Debian for the lab", async () => {
+    const store = join(reports, "store");
+    const layout = `${join(await ensureDebianImage(), "layout")}:debian`;
+    await run(process.execPath, [CLI, "image", "import", layout, "--name", "debian"], {
+      cwd: ROOT,
+      env: { ...process.env, SUPERMACHINE_HOME: store },
+    });
+    process.env.SUPERMACHINE_LAB_STORE = store;
+  });
   for (const [name, files] of LAB_GROUPS) {
     const report = join(reports, `lab-${name}.json`);
     await phase(`tests in the lab: ${name}`, () => inLab(reports, report, files));

@@ -11,10 +11,16 @@ const CLI = fileURLToPath(new URL("../../packages/supermachine/dist/cli.js", imp
 const { test } = requireFacility("lab");
 
 function run(...args: readonly string[]) {
+  return runFrom(process.env["SUPERMACHINE_HOME"], ...args);
+}
+
+/** With the images of the store at `home`; by default the user's. */
+function runFrom(home: string | undefined, ...args: readonly string[]) {
   const command = [CLI, "run", "--hypervisor", "kvm", ...args];
   const { status, stdout, stderr } = spawnSync(process.execPath, command, {
     encoding: "utf8",
     timeout: 240_000,
+    env: { ...process.env, ...(home === undefined ? {} : { SUPERMACHINE_HOME: home }) },
   });
   return { status, stdout, stderr };
 }
@@ -49,4 +55,16 @@ test("two CPUs and the memory asked for are there", () => {
   expect(cpus).toBe(2);
   expect(memoryKiB).toBeGreaterThan(260 * 1024);
   expect(memoryKiB).toBeLessThanOrEqual(300 * 1024);
+});
+
+test("a Debian runs its package manager and a pipeline over a shared directory", () => {
+  writeFileSync(join(share, "words"), "pear\napple\nquince\napple\n");
+  const script = "apt-get --version | head -n 1; sort /share/words | uniq -c | tee /share/counted";
+  // scripts/test.mjs imports the image outside, where that takes seconds.
+  const store = process.env["SUPERMACHINE_LAB_STORE"];
+  const options = ["--memory", "512", "--mount", `${share}:/share`];
+  const result = runFrom(store, ...options, "debian", "--", "bash", "-c", script);
+  expect(result.stderr).toBe("");
+  expect(result.stdout).toMatch(/^apt \d.*\n {6}2 apple\n {6}1 pear\n {6}1 quince\n$/);
+  expect(readFileSync(join(share, "counted"), "utf8")).toContain("2 apple");
 });
