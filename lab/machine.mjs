@@ -122,8 +122,12 @@ function qemuArguments({ kernel, initrd, memoryMiB, cpus }, directory) {
   return [
     // No XSAVE: the emulated SVM does not intercept XSETBV, so a guest's XCR0 would become its host's, and
     // the guest's FPU state would be saved in a size that it did not reserve: processes die at random.
-    // biome-ignore format: one device a line
-    ...["-M", "q35,accel=tcg", "-cpu", "EPYC,+svm,+npt,-xsave", "-smp", String(cpus), "-m", String(memoryMiB)],
+    ...["-M", "q35", "-cpu", "EPYC,+svm,+npt,-xsave", "-smp", String(cpus)],
+    ...["-m", String(memoryMiB)],
+    // All CPUs take turns in one thread. In threads of their own, one may translate code while another
+    // patches it, and keep the stale translation for ever. The kernel patches its scheduler through an
+    // INT3 whenever the first VM comes or the last one goes: CPUs then spin in the INT3 handler.
+    ...["-accel", "tcg,thread=single"],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"],
     // The first virtio device, so that the guest calls port n /dev/vport0pN.
     ...["-device", "virtio-serial-pci,max_ports=8"],
