@@ -33,7 +33,15 @@ export async function measure({ note }) {
   try {
     await run(
       process.execPath,
-      ["lab/lab.mjs", "--out", results, process.execPath, "scripts/bench.mjs", "run"],
+      [
+        "lab/lab.mjs",
+        "--thread-per-cpu",
+        "--out",
+        results,
+        process.execPath,
+        "scripts/bench.mjs",
+        "run",
+      ],
       { cwd: ROOT },
     );
     return [...own, ...JSON.parse(await readFile(join(results, "run.json"), "utf8"))];

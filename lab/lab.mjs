@@ -19,6 +19,7 @@ which says nothing about the command.
   --stdin          pass standard input on (default: empty)
   --memory MIB     memory of the lab (default 4096)
   --cpus N         CPUs of the lab (default 2)
+  --thread-per-cpu emulate the CPUs at the same time: faster, but the lab may freeze
   --timeout S      end the lab after S seconds, with status 124
   --verbose        show the kernel's console when the lab ends
 `;
@@ -53,6 +54,7 @@ const OPTIONS = /** @type {const} */ ({
   memory: { type: "string", default: "4096" },
   cpus: { type: "string", default: "2" },
   timeout: { type: "string" },
+  "thread-per-cpu": { type: "boolean", default: false },
   verbose: { type: "boolean", default: false },
   help: { type: "boolean", default: false },
 });
@@ -121,7 +123,10 @@ async function main() {
   const timeout = values.timeout === undefined ? undefined : positive("timeout", values.timeout);
 
   const { kernel, initrd, modules } = await ensureLabKernel();
-  const machine = await Machine.start({ kernel, initrd, memoryMiB, cpus });
+  const machine = await Machine.start({
+    ...{ kernel, initrd, memoryMiB, cpus },
+    threadPerCpu: values["thread-per-cpu"],
+  });
   /** @type {number | undefined} */
   let stopped;
   const stop = (/** @type {number} */ status) => {

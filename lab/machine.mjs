@@ -27,6 +27,7 @@ const CONSOLE_TAIL_BYTES = 16 * 1024;
  * @property {string} initrd
  * @property {number} memoryMiB
  * @property {number} cpus
+ * @property {boolean} threadPerCpu faster, and freezes now and then: see `qemuArguments`
  */
 
 /** A started machine. Whatever ends this process, QEMU and virtiofsd end with it. */
@@ -118,7 +119,7 @@ const socketPath = (directory) => join(directory, "virtiofsd");
  * @param {MachineOptions} options
  * @param {string} directory
  */
-function qemuArguments({ kernel, initrd, memoryMiB, cpus }, directory) {
+function qemuArguments({ kernel, initrd, memoryMiB, cpus, threadPerCpu }, directory) {
   return [
     // No XSAVE: the emulated SVM does not intercept XSETBV, so a guest's XCR0 would become its host's, and
     // the guest's FPU state would be saved in a size that it did not reserve: processes die at random.
@@ -127,7 +128,7 @@ function qemuArguments({ kernel, initrd, memoryMiB, cpus }, directory) {
     // All CPUs take turns in one thread. In threads of their own, one may translate code while another
     // patches it, and keep the stale translation for ever. The kernel patches its scheduler through an
     // INT3 whenever the first VM comes or the last one goes: CPUs then spin in the INT3 handler.
-    ...["-accel", "tcg,thread=single"],
+    ...["-accel", threadPerCpu ? "tcg,thread=multi" : "tcg,thread=single"],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"],
     // The first virtio device, so that the guest calls port n /dev/vport0pN.
     ...["-device", "virtio-serial-pci,max_ports=8"],
