@@ -7,13 +7,11 @@ export class CommandError extends Error {
   /**
    * @param {string} message
    * @param {string} output what the program wrote, for a person to read
-   * @param {number | null} [status] the program's exit status; null when it has none
    */
-  constructor(message, output, status = null) {
+  constructor(message, output) {
     super(message);
     this.name = "CommandError";
     this.output = output;
-    this.status = status;
   }
 }
 
@@ -55,7 +53,6 @@ export function run(command, args = [], { inherit = false, input, ...options } =
         new CommandError(
           `\`${[command, ...args].join(" ")}\` ${how}${last ? `: ${last}` : ""}`,
           all,
-          status,
         ),
       );
     });
