@@ -27,7 +27,7 @@ const PROJECT_ROOT = fileURLToPath(new URL("..", import.meta.url));
 const PASSED_ON =
   /^(SUPERMACHINE_.*|CI|PATH|HOME|USER|LANG|LC_.*|TERM|XDG_CACHE_HOME|NO_COLOR|FORCE_COLOR|NODE_OPTIONS)$/;
 const STATUS_TIMEOUT = 124; // as timeout(1)
-/** The emulated machine froze, which says nothing about what ran in it. */
+/** The emulated machine froze; what ran in it may be run again. */
 const STATUS_FROZEN = 123;
 const FROZEN_AFTER_MS = 60_000;
 const STATUS_LAB_FAILED = 125; // as docker-run(1): the tool failed, not the command
@@ -140,7 +140,7 @@ async function main() {
     .once("SIGHUP", () => stop(129));
   const timer = timeout && setTimeout(() => stop(STATUS_TIMEOUT), timeout * 1000);
 
-  // With --thread-per-cpu the machine freezes now and then, all CPUs busy: see machine.mjs.
+  // Nested virtualization under emulation freezes now and then, with all CPUs busy and no way on.
   let watchdog = setTimeout(() => stop(STATUS_FROZEN), FROZEN_AFTER_MS);
   machine.port("heartbeat").on("data", () => {
     clearTimeout(watchdog);

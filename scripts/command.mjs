@@ -7,11 +7,13 @@ export class CommandError extends Error {
   /**
    * @param {string} message
    * @param {string} output what the program wrote, for a person to read
+   * @param {number | null} [status] the program's exit status; null when it has none
    */
-  constructor(message, output) {
+  constructor(message, output, status = null) {
     super(message);
     this.name = "CommandError";
     this.output = output;
+    this.status = status;
   }
 }
 
@@ -53,6 +55,7 @@ export function run(command, args = [], { inherit = false, input, ...options } =
         new CommandError(
           `\`${[command, ...args].join(" ")}\` ${how}${last ? `: ${last}` : ""}`,
           all,
+          status,
         ),
       );
     });

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 
 /**
- * Tests that drive /dev/kvm, each group in a lab of its own.
+ * Tests that drive /dev/kvm, each group in a lab of its own: a lab that freezes takes less with it.
  * The second lists beginnings of paths of test files.
  *
  * @type {readonly (readonly [name: string, files: readonly string[]])[]}

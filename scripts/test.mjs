@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { run } from "./command.mjs";
+import { CommandError, run } from "./command.mjs";
 import { ensureDebianImage } from "./setup/debian-image.mjs";
 import { reportFailure, setup } from "./setup.mjs";
 import { seconds } from "./step.mjs";
@@ -20,6 +20,9 @@ const BIOME_COLORS = process.stdout.isTTY ? [] : ["--colors=off"];
 /** What a machine may lack even after setup; a skip for anything else is a failure in CI. */
 const MAY_BE_MISSING = new Set(["linux", "x86-64", "root", "kvm", "fuse", "erofs", "lab"]);
 const LAB_TIMEOUT_SECONDS = 600;
+/** Status of lab/lab.mjs when the emulated machine froze, which is no failure of the tests in it. */
+const LAB_FROZEN = 123;
+const LAB_ATTEMPTS = 4;
 /** With patience: the CPU is emulated. */
 const LAB_VITEST = [
   ...["run", "--config", "lab/vitest.config.ts", "--no-file-parallelism"],
@@ -54,13 +57,25 @@ const node = (...args) => show(process.execPath, args);
 const bin = (name) => join("node_modules", ".bin", name);
 
 /**
+ * Runs tests in the lab, again when the lab freezes.
+ *
  * @param {string} reports directory
  * @param {string} report file
  * @param {readonly string[]} files
  */
-function inLab(reports, report, files) {
+async function inLab(reports, report, files) {
   const lab = ["lab/lab.mjs", "--out", reports, "--timeout", String(LAB_TIMEOUT_SECONDS)];
-  return node(...lab, bin("vitest"), ...LAB_VITEST, ...files, ...jsonReport(report));
+  const tests = [bin("vitest"), ...LAB_VITEST, ...files, ...jsonReport(report)];
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await node(...lab, ...tests);
+    } catch (error) {
+      const isFrozen = error instanceof CommandError && error.status === LAB_FROZEN;
+      if (!isFrozen || attempt === LAB_ATTEMPTS) throw error;
+      await rm(report, { force: true });
+      process.stdout.write(`the lab froze: attempt ${attempt + 1} of ${LAB_ATTEMPTS}\n`);
+    }
+  }
 }
 
 /** @param {string} file */
