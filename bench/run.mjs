@@ -35,7 +35,8 @@ export async function measure({ note }) {
       process.execPath,
       [
         "lab/lab.mjs",
-        "--thread-per-cpu",
+        "--cpus",
+        "2",
         "--out",
         results,
         process.execPath,

@@ -26,8 +26,7 @@ const CONSOLE_TAIL_BYTES = 16 * 1024;
  * @property {string} kernel
  * @property {string} initrd
  * @property {number} memoryMiB
- * @property {number} cpus
- * @property {boolean} threadPerCpu faster, and freezes now and then: see `qemuArguments`
+ * @property {number} cpus more than one freezes now and then: see `qemuArguments`
  */
 
 /** A started machine. Whatever ends this process, QEMU and virtiofsd end with it. */
@@ -119,16 +118,17 @@ const socketPath = (directory) => join(directory, "virtiofsd");
  * @param {MachineOptions} options
  * @param {string} directory
  */
-function qemuArguments({ kernel, initrd, memoryMiB, cpus, threadPerCpu }, directory) {
+function qemuArguments({ kernel, initrd, memoryMiB, cpus }, directory) {
   return [
     // No XSAVE: the emulated SVM does not intercept XSETBV, so a guest's XCR0 would become its host's, and
     // the guest's FPU state would be saved in a size that it did not reserve: processes die at random.
     ...["-M", "q35", "-cpu", "EPYC,+svm,+npt,-xsave", "-smp", String(cpus)],
     ...["-m", String(memoryMiB)],
-    // All CPUs take turns in one thread. In threads of their own, one may translate code while another
-    // patches it, and keep the stale translation for ever. The kernel patches its scheduler through an
-    // INT3 whenever the first VM comes or the last one goes: CPUs then spin in the INT3 handler.
-    ...["-accel", threadPerCpu ? "tcg,thread=multi" : "tcg,thread=single"],
+    // QEMU emulates several CPUs at the same time: one may translate code while another patches it, and
+    // keep the stale translation for ever. The kernel patches its scheduler through an INT3 whenever the
+    // first VM comes or the last one goes: CPUs then spin in the INT3 handler. One CPU never does. Several
+    // in one thread (thread=single) do neither, but wait 100 ms for each other's turn to answer an IPI.
+    ...["-accel", "tcg"],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio"],
     // The first virtio device, so that the guest calls port n /dev/vport0pN.
     ...["-device", "virtio-serial-pci,max_ports=8"],
