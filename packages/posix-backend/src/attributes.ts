@@ -52,7 +52,7 @@ export function statx(
   const fd = fdOf(share, nodeid, fh);
   const failure = fd < 0 ? fd : share.stat.read(fd);
   if (failure < 0) return failure;
-  reply.attrValidMs = share.validMs;
+  reply.attrValidMs = share.attrValidMs;
   share.stat.copyToStatx(reply);
   return 0;
 }

@@ -4,5 +4,10 @@
  * @packageDocumentation
  */
 export { PosixBackendError } from "./error.js";
-export type { CachePolicy, PosixBackendOptions, SymlinkPolicy } from "./options.js";
+export type {
+  CachePolicy,
+  InodeFileHandles,
+  PosixBackendOptions,
+  SymlinkPolicy,
+} from "./options.js";
 export { PosixBackend } from "./posix-backend.js";

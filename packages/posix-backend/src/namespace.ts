@@ -78,9 +78,9 @@ export function lookup(share: Share, parent: number, name: string, reply: EntryR
   const invalid = share.name.set(name);
   if (invalid < 0) return invalid;
   const result = lookupName(share, directory.fd, reply);
-  if (result === -ENOENT && share.settings.cache === "always") {
+  if (result === -ENOENT && share.settings.negativeTimeoutMs > 0) {
     reply.nodeid = 0;
-    reply.entryValidMs = share.validMs;
+    reply.entryValidMs = share.settings.negativeTimeoutMs;
     return 0;
   }
   return result;

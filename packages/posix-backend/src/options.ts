@@ -20,11 +20,21 @@ export type SymlinkPolicy = "deny" | "opaque" | "follow";
  *
  * - `none`: asks every time; a file's pages are dropped at each open.
  * - `auto`: names and attributes for one second; a file's pages are dropped at each open.
- * - `always`: for ever, absent names included; only for trees that nobody else changes.
+ * - `metadata`: names and attributes for ever, absent names included; data is never cached.
+ * - `always`: all of it for ever; only for trees that nobody else changes.
  */
-export type CachePolicy = "none" | "auto" | "always";
+export type CachePolicy = "none" | "auto" | "metadata" | "always";
 
-/** Options of `PosixBackend`. */
+/**
+ * Whether inodes are kept as file handles (`name_to_handle_at(2)`), which take no fd.
+ *
+ * - `never`: each inode that the client knows takes an fd.
+ * - `prefer`: as handles where the file system has them and the process may open them.
+ * - `mandatory`: fail to start where it may not.
+ */
+export type InodeFileHandles = "never" | "prefer" | "mandatory";
+
+/** Options of `PosixBackend`. All are plain data, so that they can be posted to other threads. */
 export interface PosixBackendOptions {
   /** Refuse every change with EROFS. Default false. */
   readonly readOnly?: boolean;
@@ -32,24 +42,88 @@ export interface PosixBackendOptions {
   readonly symlinks?: SymlinkPolicy;
   /** Default `auto`. */
   readonly cache?: CachePolicy;
+  /** How long names may be cached, in milliseconds; `Infinity` for ever. Default: as `cache` says. */
+  readonly entryTimeoutMs?: number;
+  /** How long attributes may be cached, in milliseconds. Default: as `cache` says. */
+  readonly attrTimeoutMs?: number;
+  /** How long the absence of a name may be cached, in milliseconds. Default: as `cache` says. */
+  readonly negativeTimeoutMs?: number;
+  /**
+   * Let the client's kernel collect writes, if it offers to (`FUSE_WRITEBACK_CACHE`): faster, and wrong when
+   * anything else writes to the files. Default false.
+   */
+  readonly writeback?: boolean;
+  /** Answer extended attribute requests at all; without, the client sees none. Default true. */
+  readonly xattr?: boolean;
   /**
    * Let the client see and set extended attributes other than `user.*`: `security.*`, `trusted.*` and
-   * `system.*`. With it, root in the client can give host programs file capabilities. Default false.
+   * `system.*`. With it, root in the client can give host programs file capabilities. Default: only where
+   * the client is the kernel of this host, which asks for the privileges that this takes.
    */
   readonly privilegedXattrs?: boolean;
   /**
-   * How many nodes the client may hold; each takes an fd. Beyond it, lookups of new nodes fail with ENFILE
-   * until the client forgets others. Default: three quarters of the process's limit of fds.
+   * How names of extended attributes are translated, in the rule language of virtiofsd's `--xattrmap`. The
+   * rules then say what the client may see and set, in place of `privilegedXattrs`. Default: no mapping.
    */
+  readonly xattrMap?: string;
+  /** Keep and apply POSIX access control lists (`FUSE_POSIX_ACL`). Default false. */
+  readonly posixAcl?: boolean;
+  /**
+   * How user ids are translated, each rule in the form of virtiofsd's `--translate-uid`: `map:0:100000:65536`,
+   * `guest:`, `host:`, `squash-guest:`, `squash-host:`, `forbid-guest:`. Default: not at all.
+   */
+  readonly translateUid?: readonly string[];
+  /** As {@link PosixBackendOptions.translateUid}, for group ids. */
+  readonly translateGid?: readonly string[];
+  /**
+   * Show directories on which the host has mounted something as mount points to the client
+   * (`FUSE_ATTR_SUBMOUNT`), so that inode numbers stay unique per device there. Default false.
+   */
+  readonly announceSubmounts?: boolean;
+  /** Default `prefer`. */
+  readonly inodeFileHandles?: InodeFileHandles;
+  /**
+   * Take POSIX record locks and flock(2) locks on the host's files too, so that programs of the host and
+   * other clients see them. Default false: they hold between the programs of this client.
+   */
+  readonly locks?: boolean;
+  /**
+   * Let the client make device nodes. It never opens any through this backend, but what it makes is a
+   * device for those who reach the directory on the host. Default: only where the client is the
+   * kernel of this host, which lets root alone make them. Whiteouts (character device 0, 0) are always
+   * allowed.
+   */
+  readonly devices?: boolean;
+  /** Clear set-id bits as the host's kernel does (`FUSE_HANDLE_KILLPRIV_V2`). Default true. */
+  readonly killpriv?: boolean;
+  /** How many nodes the client may hold: beyond it lookups of new ones fail with ENFILE. */
   readonly maxInodes?: number;
   /** How many files and directories may be open at once (ENFILE beyond). Default: an eighth of the limit. */
   readonly maxHandles?: number;
+  /** How many fds nodes may take beside open files. Default: three quarters of the process's limit. */
+  readonly maxFds?: number;
 }
 
-export type Settings = Required<PosixBackendOptions>;
+export type Settings = Required<
+  Omit<PosixBackendOptions, "privilegedXattrs" | "xattrMap" | "devices">
+> &
+  Pick<PosixBackendOptions, "xattrMap"> & {
+    /** Undefined: as the client's kind says. */
+    readonly privilegedXattrs: boolean | undefined;
+    readonly devices: boolean | undefined;
+  };
 
 const symlinkPolicies: readonly string[] = ["deny", "opaque", "follow"];
-const cachePolicies: readonly string[] = ["none", "auto", "always"];
+const cachePolicies: readonly string[] = ["none", "auto", "metadata", "always"];
+const handlePolicies: readonly string[] = ["never", "prefer", "mandatory"];
+
+/** For names and attributes; and for names that are absent. */
+const cacheTimes: Record<CachePolicy, readonly [number, number]> = {
+  none: [0, 0],
+  auto: [1000, 0],
+  metadata: [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+  always: [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
+};
 
 function fdLimit(): number {
   const limit = new Uint8Array(rlimitStruct.size);
@@ -63,6 +137,15 @@ function countOption(name: string, value: number | undefined, byDefault: number)
   throw new PosixBackendError("ERR_POSIX_OPTION", `${name} is ${value}; give an integer above 0`);
 }
 
+function timeOption(name: string, value: number | undefined, byDefault: number): number {
+  if (value === undefined) return byDefault;
+  if (value >= 0) return value;
+  throw new PosixBackendError(
+    "ERR_POSIX_OPTION",
+    `${name} is ${value}; give milliseconds, 0 or more`,
+  );
+}
+
 function choiceOption<T extends string>(name: string, value: T, choices: readonly string[]): T {
   if (choices.includes(value)) return value;
   throw new PosixBackendError(
@@ -74,12 +157,33 @@ function choiceOption<T extends string>(name: string, value: T, choices: readonl
 /** Checks options and fills in defaults. Throws `PosixBackendError` `ERR_POSIX_OPTION`. */
 export function settingsOf(options: PosixBackendOptions): Settings {
   const limit = fdLimit();
+  const cache = choiceOption("cache", options.cache ?? "auto", cachePolicies);
+  const [valid, negative] = cacheTimes[cache];
   return {
     readOnly: options.readOnly ?? false,
     symlinks: choiceOption("symlinks", options.symlinks ?? "opaque", symlinkPolicies),
-    cache: choiceOption("cache", options.cache ?? "auto", cachePolicies),
-    privilegedXattrs: options.privilegedXattrs ?? false,
+    cache,
+    entryTimeoutMs: timeOption("entryTimeoutMs", options.entryTimeoutMs, valid),
+    attrTimeoutMs: timeOption("attrTimeoutMs", options.attrTimeoutMs, valid),
+    negativeTimeoutMs: timeOption("negativeTimeoutMs", options.negativeTimeoutMs, negative),
+    writeback: options.writeback ?? false,
+    xattr: options.xattr ?? true,
+    privilegedXattrs: options.privilegedXattrs,
+    ...(options.xattrMap === undefined ? {} : { xattrMap: options.xattrMap }),
+    posixAcl: options.posixAcl ?? false,
+    translateUid: options.translateUid ?? [],
+    translateGid: options.translateGid ?? [],
+    announceSubmounts: options.announceSubmounts ?? false,
+    inodeFileHandles: choiceOption(
+      "inodeFileHandles",
+      options.inodeFileHandles ?? "prefer",
+      handlePolicies,
+    ),
+    locks: options.locks ?? false,
+    devices: options.devices,
+    killpriv: options.killpriv ?? true,
     maxInodes: countOption("maxInodes", options.maxInodes, Math.max(16, Math.floor(limit * 0.75))),
     maxHandles: countOption("maxHandles", options.maxHandles, Math.max(16, limit >> 3)),
+    maxFds: countOption("maxFds", options.maxFds, Math.max(16, Math.floor(limit * 0.75))),
   };
 }

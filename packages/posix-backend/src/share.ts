@@ -38,7 +38,8 @@ function hostUmask(): number {
 export class Share implements Disposable {
   readonly settings: Settings;
   /** How long names and attributes may be cached, in milliseconds. */
-  readonly validMs: number;
+  readonly entryValidMs: number;
+  readonly attrValidMs: number;
   readonly inodes: InodeTable;
   readonly handles: HandleTable;
   readonly caller: Caller;
@@ -57,8 +58,8 @@ export class Share implements Disposable {
 
   constructor(root: string, settings: Settings) {
     this.settings = settings;
-    this.validMs =
-      settings.cache === "none" ? 0 : settings.cache === "auto" ? 1000 : Number.POSITIVE_INFINITY;
+    this.entryValidMs = settings.entryTimeoutMs;
+    this.attrValidMs = settings.attrTimeoutMs;
     this.handles = new HandleTable(settings.maxHandles);
     this.procFd = openProc();
     this.hostUmask = hostUmask();
@@ -89,8 +90,8 @@ export class Share implements Disposable {
     if (inode === undefined) return -ENFILE;
     reply.nodeid = inode.nodeid;
     reply.generation = 0;
-    reply.entryValidMs = this.validMs;
-    reply.attrValidMs = this.validMs;
+    reply.entryValidMs = this.entryValidMs;
+    reply.attrValidMs = this.attrValidMs;
     this.stat.copyTo(reply.attr);
     return 0;
   }
@@ -99,7 +100,7 @@ export class Share implements Disposable {
   describe(fd: number, reply: AttrReply): number {
     const failure = this.stat.read(fd);
     if (failure < 0) return failure;
-    reply.attrValidMs = this.validMs;
+    reply.attrValidMs = this.attrValidMs;
     this.stat.copyTo(reply.attr);
     return 0;
   }

@@ -8,7 +8,7 @@ import * as sys from "./syscalls/linux.js";
  * a privileged program of the host, and `trusted.*` belongs to the host's administrator.
  */
 function isVisible(share: Share, name: string): boolean {
-  return share.settings.privilegedXattrs || name.startsWith("user.");
+  return share.settings.privilegedXattrs === true || name.startsWith("user.");
 }
 
 /** `share.name` set to the attribute's name and the fd of the node; or a negated errno. */
