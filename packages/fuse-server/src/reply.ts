@@ -78,7 +78,14 @@ export class OpenReply {
   fh = 0;
   /** `FOPEN_...`. */
   flags = 0;
-  /** With `FOPEN_PASSTHROUGH`: the id from FUSE_DEV_IOC_BACKING_OPEN. */
+  /**
+   * An open host file that holds exactly this file's data: where the transport and the kernel can
+   * (`FUSE_PASSTHROUGH`), reads, writes and mappings go straight to it and the backend sees none of
+   * them; elsewhere it is ignored. Set it for every open of a file or for none. It stays the backend's;
+   * it must be open when the result is delivered, and a read-only one will do for every access mode.
+   */
+  passthroughFd: number | undefined = undefined;
+  /** With `FOPEN_PASSTHROUGH`: the id from FUSE_DEV_IOC_BACKING_OPEN. Left to the session. */
   backingId = 0;
 }
 

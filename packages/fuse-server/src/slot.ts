@@ -135,6 +135,7 @@ export class RequestSlot implements RequestContext {
   freshOpen(): OpenReply {
     this.open.fh = 0;
     this.open.flags = 0;
+    this.open.passthroughFd = undefined;
     this.open.backingId = 0;
     return this.open;
   }
