@@ -11,6 +11,7 @@ const ALLOWED = /** @type {Record<string, readonly string[]>} */ ({
   "fuse-server": ["fuse-protocol"],
   "fuse-mount": ["fuse-protocol", "fuse-server"],
   "posix-backend": ["fuse-protocol", "fuse-server"],
+  fsd: ["fuse-server", "posix-backend", "virtio"],
   erofs: [],
   oci: ["erofs"],
   guest: [],
@@ -21,7 +22,7 @@ const ALLOWED = /** @type {Record<string, readonly string[]>} */ ({
   vmm: ["hypervisor", "virtio"],
   supermachine: [
     ...["vmm", "hypervisor", "kvm", "virtio", "qemu", "guest", "oci", "erofs"],
-    ...["posix-backend", "fuse-mount", "fuse-server", "fuse-protocol"],
+    ...["posix-backend", "fuse-mount", "fuse-server", "fuse-protocol", "fsd"],
   ],
 });
 /** Pure code: bytes and numbers in, bytes and numbers out. Runs in a browser, too. */
