@@ -11,8 +11,14 @@ export {
   type ConsoleOptions,
   type ConsoleSize,
 } from "./device/console/console-device.js";
-export type { DeviceContext, VirtioDevice } from "./device/device.js";
-export { FsDevice, type FsOptions, type FuseRequestHandler } from "./device/fs/fs-device.js";
+export type { DeviceContext, SharedMemoryRegion, VirtioDevice } from "./device/device.js";
+export {
+  type CacheWindow,
+  FsDevice,
+  type FsOptions,
+  type FuseRequestHandler,
+  VIRTIO_FS_SHMCAP_ID_CACHE,
+} from "./device/fs/fs-device.js";
 export { QueueService, type QueueServiceOptions } from "./device/queue-service.js";
 export { RngDevice } from "./device/rng/rng-device.js";
 export {
@@ -52,6 +58,7 @@ export {
   type MmioDeviceIdentity,
   type MmioQueueRegisters,
   MmioRegisters,
+  type MmioSharedMemory,
 } from "./transport/mmio-registers.js";
 export { VhostUserError } from "./transport/vhost-user/error.js";
 export {

@@ -14,6 +14,21 @@ export interface DeviceContext {
   fail(reason: Error): void;
 }
 
+/** Host memory that a device shows to the guest beside the guest's own (virtio 1.2, section 2.10). */
+export interface SharedMemoryRegion {
+  /** shmid: what the region is for, by device type. */
+  readonly id: number;
+  /** Bytes; a multiple of 2 MiB. */
+  readonly length: number;
+  /** Host address of the first byte. The range stays this device's until it is closed. */
+  readonly hostAddress: bigint;
+  /**
+   * The guest touched a part that the host cannot back. Brings the region in line with what it shows;
+   * answers whether that changed anything, so that the access is worth another try.
+   */
+  repair?(): boolean;
+}
+
 /**
  * A virtio device, independent of how the driver reaches it. A transport calls every method on one
  * thread, in this order: `activate`, then any number of `notify` and `writeConfig`, then `reset`, and
@@ -29,6 +44,8 @@ export interface VirtioDevice extends Disposable {
   readonly queueSizes: readonly number[];
   /** The device configuration space; at most 256 bytes. */
   readonly config: Uint8Array;
+  /** Offered to the guest by transports that can (virtio-mmio); a driver does without where it is not. */
+  readonly sharedMemory?: SharedMemoryRegion | undefined;
   /** The driver wrote to the configuration space. Absent: such writes are ignored. */
   writeConfig?(offset: number, bytes: Uint8Array): void;
   /** The driver is ready; the transport rings every queue once after this. */

@@ -24,6 +24,11 @@ import {
   VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_QUEUE_USED_HIGH,
   VIRTIO_MMIO_QUEUE_USED_LOW,
+  VIRTIO_MMIO_SHM_BASE_HIGH,
+  VIRTIO_MMIO_SHM_BASE_LOW,
+  VIRTIO_MMIO_SHM_LEN_HIGH,
+  VIRTIO_MMIO_SHM_LEN_LOW,
+  VIRTIO_MMIO_SHM_SEL,
   VIRTIO_MMIO_STATUS,
 } from "../transport/mmio-layout.js";
 import { MmioAction, MmioRegisters } from "../transport/mmio-registers.js";
@@ -45,6 +50,8 @@ const DEFAULT_MEMORY = 16 << 20;
  * real rings, no kernel. Every register write goes through `MmioRegisters` as a vCPU's would.
  */
 export class MmioDriver implements Disposable {
+  /** Where the device's shared memory region appears: above 4 GiB. */
+  static readonly sharedMemoryAddress = 0x1_4000_0000;
   readonly memory: GuestMemory;
   readonly registers: MmioRegisters;
   readonly transport: MmioDevice;
@@ -62,7 +69,15 @@ export class MmioDriver implements Disposable {
       options.memory ??
       new GuestMemory([{ guestAddress: GUEST_BASE, buffer: new SharedArrayBuffer(size) }]);
     this.#heap = new GuestHeap(this.memory, GUEST_BASE, size);
-    this.registers = MmioRegisters.create(device);
+    const { sharedMemory } = device;
+    this.registers = MmioRegisters.create(
+      device,
+      undefined,
+      0,
+      sharedMemory === undefined
+        ? undefined
+        : { ...sharedMemory, guestAddress: MmioDriver.sharedMemoryAddress },
+    );
     this.transport = new MmioDevice(
       device,
       this.memory,
@@ -95,6 +110,17 @@ export class MmioDriver implements Disposable {
   /** Bytes of the configuration space. */
   readConfig(offset: number, length: number): Uint8Array {
     return Uint8Array.from({ length }, (_, at) => this.read(VIRTIO_MMIO_CONFIG + offset + at, 1));
+  }
+
+  /** What the registers say of shared memory region `id`; all ones where there is none. */
+  sharedMemory(id: number): { length: bigint; base: bigint } {
+    this.write(VIRTIO_MMIO_SHM_SEL, id);
+    const word = (low: number, high: number) =>
+      BigInt(this.read(low)) | (BigInt(this.read(high)) << 32n);
+    return {
+      length: word(VIRTIO_MMIO_SHM_LEN_LOW, VIRTIO_MMIO_SHM_LEN_HIGH),
+      base: word(VIRTIO_MMIO_SHM_BASE_LOW, VIRTIO_MMIO_SHM_BASE_HIGH),
+    };
   }
 
   /** The feature bits that the device offers. */

@@ -23,8 +23,11 @@ export const VIRTIO_MMIO_QUEUE_AVAIL_LOW = 0x090;
 export const VIRTIO_MMIO_QUEUE_AVAIL_HIGH = 0x094;
 export const VIRTIO_MMIO_QUEUE_USED_LOW = 0x0a0;
 export const VIRTIO_MMIO_QUEUE_USED_HIGH = 0x0a4;
+export const VIRTIO_MMIO_SHM_SEL = 0x0ac;
 export const VIRTIO_MMIO_SHM_LEN_LOW = 0x0b0;
 export const VIRTIO_MMIO_SHM_LEN_HIGH = 0x0b4;
+export const VIRTIO_MMIO_SHM_BASE_LOW = 0x0b8;
+export const VIRTIO_MMIO_SHM_BASE_HIGH = 0x0bc;
 export const VIRTIO_MMIO_CONFIG_GENERATION = 0x0fc;
 export const VIRTIO_MMIO_CONFIG = 0x100;
 
@@ -48,16 +51,23 @@ export const MMIO_CONFIG_SIZE = MMIO_WINDOW_SIZE - VIRTIO_MMIO_CONFIG;
  * Our own layout of the registers in shared memory, in 32-bit words: this header, the configuration
  * space, then the queues.
  */
-export const mmioHeader = defineStruct("mmio_registers", 48, {
+export const mmioHeader = defineStruct("mmio_registers", 72, {
   device_id: "u32",
   device_features_low: "u32",
   device_features_high: "u32",
   queue_count: "u32",
+  /** The shared memory region; a length of all ones where the device has none. */
+  shm_id: "u32",
+  shm_len_low: "u32",
+  shm_len_high: "u32",
+  shm_base_low: "u32",
+  shm_base_high: "u32",
   device_features_sel: "u32",
   driver_features_sel: "u32",
   driver_features_low: "u32",
   driver_features_high: "u32",
   queue_sel: "u32",
+  shm_sel: "u32",
   interrupt_status: "u32",
   /** Status in the low byte; above it the number of resets, so that a late failure hits no new driver. */
   status: "u32",

@@ -29,8 +29,11 @@ import {
   VIRTIO_MMIO_QUEUE_SEL,
   VIRTIO_MMIO_QUEUE_USED_HIGH,
   VIRTIO_MMIO_QUEUE_USED_LOW,
+  VIRTIO_MMIO_SHM_BASE_HIGH,
+  VIRTIO_MMIO_SHM_BASE_LOW,
   VIRTIO_MMIO_SHM_LEN_HIGH,
   VIRTIO_MMIO_SHM_LEN_LOW,
+  VIRTIO_MMIO_SHM_SEL,
   VIRTIO_MMIO_STATUS,
   VIRTIO_MMIO_VENDOR_ID,
   VIRTIO_MMIO_VERSION,
@@ -59,6 +62,15 @@ export interface MmioDeviceIdentity {
   readonly config: Uint8Array;
 }
 
+/** A shared memory region of a device and where the machine shows it to the guest. */
+export interface MmioSharedMemory {
+  /** shmid, 0 to 255. */
+  readonly id: number;
+  /** Bytes. */
+  readonly length: number;
+  readonly guestAddress: number;
+}
+
 /** What the driver told about one queue. */
 export interface MmioQueueRegisters {
   readonly size: number;
@@ -72,11 +84,17 @@ const DEVICE_ID = mmioHeader.offsets.device_id >>> 2;
 const DEVICE_FEATURES_LOW = mmioHeader.offsets.device_features_low >>> 2;
 const DEVICE_FEATURES_HIGH = mmioHeader.offsets.device_features_high >>> 2;
 const QUEUE_COUNT = mmioHeader.offsets.queue_count >>> 2;
+const SHM_ID = mmioHeader.offsets.shm_id >>> 2;
+const SHM_LEN_LOW = mmioHeader.offsets.shm_len_low >>> 2;
+const SHM_LEN_HIGH = mmioHeader.offsets.shm_len_high >>> 2;
+const SHM_BASE_LOW = mmioHeader.offsets.shm_base_low >>> 2;
+const SHM_BASE_HIGH = mmioHeader.offsets.shm_base_high >>> 2;
 const DEVICE_FEATURES_SEL = mmioHeader.offsets.device_features_sel >>> 2;
 const DRIVER_FEATURES_SEL = mmioHeader.offsets.driver_features_sel >>> 2;
 const DRIVER_FEATURES_LOW = mmioHeader.offsets.driver_features_low >>> 2;
 const DRIVER_FEATURES_HIGH = mmioHeader.offsets.driver_features_high >>> 2;
 const QUEUE_SEL = mmioHeader.offsets.queue_sel >>> 2;
+const SHM_SEL = mmioHeader.offsets.shm_sel >>> 2;
 const INTERRUPT_STATUS = mmioHeader.offsets.interrupt_status >>> 2;
 const STATUS = mmioHeader.offsets.status >>> 2;
 const CONFIG_GENERATION = mmioHeader.offsets.config_generation >>> 2;
@@ -89,6 +107,7 @@ const VERSION = 2;
 const VENDOR_ID = 0x4d535553; // "SUSM"
 const STATUS_MASK = 0xff;
 const RESET_COUNT_STEP = 0x100;
+/** Section 4.2.2: every word of length and base where there is no such region. */
 const NO_SHARED_MEMORY = 0xffff_ffff;
 
 /** Queue registers and the word of a queue's record that each one is. */
@@ -141,6 +160,7 @@ export class MmioRegisters {
       MmioRegisters.byteLength(device.queueSizes.length),
     ),
     byteOffset = 0,
+    sharedMemory?: MmioSharedMemory,
   ): MmioRegisters {
     if (device.config.length > MMIO_CONFIG_SIZE) {
       throw new VirtioError(
@@ -156,6 +176,12 @@ export class MmioRegisters {
     words[DEVICE_FEATURES_LOW] = Number(features & 0xffff_ffffn);
     words[DEVICE_FEATURES_HIGH] = Number(features >> 32n);
     words[QUEUE_COUNT] = device.queueSizes.length;
+    words[SHM_ID] = sharedMemory?.id ?? 0;
+    const { length: shmLength = -1, guestAddress: shmBase = -1 } = sharedMemory ?? {};
+    words[SHM_LEN_LOW] = shmLength;
+    words[SHM_LEN_HIGH] = Math.floor(shmLength / 2 ** 32);
+    words[SHM_BASE_LOW] = shmBase;
+    words[SHM_BASE_HIGH] = Math.floor(shmBase / 2 ** 32);
     for (const [index, size] of device.queueSizes.entries()) {
       words[QUEUES + index * QUEUE_WORDS + (mmioQueue.offsets.num_max >>> 2)] = size;
     }
@@ -191,8 +217,13 @@ export class MmioRegisters {
       case VIRTIO_MMIO_STATUS:
         return this.status;
       case VIRTIO_MMIO_SHM_LEN_LOW:
+        return this.#readSharedMemory(SHM_LEN_LOW);
       case VIRTIO_MMIO_SHM_LEN_HIGH:
-        return NO_SHARED_MEMORY;
+        return this.#readSharedMemory(SHM_LEN_HIGH);
+      case VIRTIO_MMIO_SHM_BASE_LOW:
+        return this.#readSharedMemory(SHM_BASE_LOW);
+      case VIRTIO_MMIO_SHM_BASE_HIGH:
+        return this.#readSharedMemory(SHM_BASE_HIGH);
       case VIRTIO_MMIO_CONFIG_GENERATION:
         return this.#readConfigGeneration();
       default:
@@ -218,6 +249,9 @@ export class MmioRegisters {
         return MmioAction.none;
       case VIRTIO_MMIO_QUEUE_SEL:
         this.#store(QUEUE_SEL, value);
+        return MmioAction.none;
+      case VIRTIO_MMIO_SHM_SEL:
+        this.#store(SHM_SEL, value);
         return MmioAction.none;
       case VIRTIO_MMIO_QUEUE_READY:
         this.#writeSelectedQueue(mmioQueue.offsets.ready >>> 2, value & 1);
@@ -330,7 +364,7 @@ export class MmioRegisters {
     const saved = new Uint32Array(this.#words.length);
     const sameLength = state.length === saved.length * 4;
     if (sameLength) new Uint8Array(saved.buffer).set(state);
-    const fixed = [DEVICE_ID, DEVICE_FEATURES_LOW, DEVICE_FEATURES_HIGH, QUEUE_COUNT];
+    const fixed = Array.from({ length: DEVICE_FEATURES_SEL }, (_, word) => word);
     for (let queue = 0; queue < this.queueCount; queue++) fixed.push(QUEUES + queue * QUEUE_WORDS);
     if (!sameLength || fixed.some((word) => saved[word] !== this.#words[word])) {
       throw new VirtioError(
@@ -372,6 +406,10 @@ export class MmioRegisters {
   #readDeviceFeatures(): number {
     const select = this.#load(DEVICE_FEATURES_SEL);
     return select > 1 ? 0 : this.#load(select === 0 ? DEVICE_FEATURES_LOW : DEVICE_FEATURES_HIGH);
+  }
+
+  #readSharedMemory(word: number): number {
+    return this.#load(SHM_SEL) === this.#load(SHM_ID) ? this.#load(word) : NO_SHARED_MEMORY;
   }
 
   #writeDriverFeatures(value: number): void {

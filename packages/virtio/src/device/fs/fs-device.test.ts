@@ -51,6 +51,30 @@ describe("FsDevice", () => {
     );
   });
 
+  test("shows its cache window as shared memory region 0, and no other region", () => {
+    const cacheWindow = { length: 5 * 2 ** 30, hostAddress: 2n ** 40n };
+    using driver = new MmioDriver(
+      new FsDevice({ tag: "t", session: reverser().session, cacheWindow }),
+    );
+    const regions = [0, 1].map((id) => driver.sharedMemory(id));
+    expect(regions).toEqual([
+      { length: 5n * 2n ** 30n, base: BigInt(MmioDriver.sharedMemoryAddress) },
+      { length: 2n ** 64n - 1n, base: 2n ** 64n - 1n },
+    ]);
+    using without = new MmioDriver(new FsDevice({ tag: "t", session: reverser().session }));
+    expect(without.sharedMemory(0)).toEqual(regions[1]);
+  });
+
+  test.each([
+    ["of no bytes", { length: 0, hostAddress: 2n ** 40n }],
+    ["of half a range", { length: 2 ** 20, hostAddress: 2n ** 40n }],
+    ["out of line", { length: 2 ** 21, hostAddress: 2n ** 40n + 4096n }],
+  ])("refuses a cache window %s", (_, cacheWindow) => {
+    expect(() => new FsDevice({ tag: "t", session: reverser().session, cacheWindow })).toThrow(
+      expect.objectContaining({ code: "ERR_VIRTIO_DEVICE_OPTIONS" }),
+    );
+  });
+
   test("serves requests of every queue in place", () => {
     using driver = new MmioDriver(new FsDevice({ tag: "t", session: reverser().session })).start();
     for (const queue of [0, 1]) {

@@ -2,11 +2,14 @@ import { defineStruct } from "@supermachine-internal/struct";
 import { VirtioError } from "../../error.js";
 import type { DescriptorChain } from "../../queue/descriptor-chain.js";
 import type { Virtqueue } from "../../queue/virtqueue.js";
-import type { DeviceContext, VirtioDevice } from "../device.js";
+import type { DeviceContext, SharedMemoryRegion, VirtioDevice } from "../device.js";
 import { QueueService } from "../queue-service.js";
 
 /** `<linux/virtio_ids.h>` */
 export const VIRTIO_ID_FS = 26;
+
+/** `<linux/virtio_fs.h>`: the shared memory region that files are mapped into (DAX). */
+export const VIRTIO_FS_SHMCAP_ID_CACHE = 0;
 
 /** Bytes of a tag, NUL padded. */
 const TAG_BYTES = 36;
@@ -31,12 +34,17 @@ export interface FuseRequestHandler {
   ): void;
 }
 
+/** The DAX window: the session maps files into it, and the guest accesses them there. */
+export type CacheWindow = Omit<SharedMemoryRegion, "id">;
+
 export interface FsOptions {
   /** The name that the guest mounts, 1 to 36 bytes of UTF-8. */
   readonly tag: string;
   readonly session: FuseRequestHandler;
   /** Default 1. */
   readonly requestQueues?: number;
+  /** Default: none, and the guest cannot mount with `-o dax`. The caller closes it after the device. */
+  readonly cacheWindow?: CacheWindow | undefined;
   /**
    * The device lost its queues: the driver reset it, or the transport stops it for a while, as vhost-user
    * does when QEMU pauses the machine. So this is not the end of the FUSE session, which a driver that
@@ -49,18 +57,39 @@ const MAX_REQUEST_QUEUES = 64;
 /** A FUSE_READ or FUSE_WRITE of 1 MiB takes 256 pages and 2 headers; Linux caps itself at the queue's size. */
 const QUEUE_SIZE = 512;
 
+/** Linux divides the window into ranges of this size and maps one range of a file into each. */
+const DAX_RANGE = 2 << 20;
+
+function cacheRegion(window: CacheWindow | undefined): SharedMemoryRegion | undefined {
+  if (window === undefined) return undefined;
+  const { length, hostAddress } = window;
+  if (length <= 0 || length % DAX_RANGE !== 0 || hostAddress % BigInt(DAX_RANGE) !== 0n) {
+    throw new VirtioError(
+      "ERR_VIRTIO_DEVICE_OPTIONS",
+      `a cache window of ${length} bytes at 0x${hostAddress.toString(16)}: must be a multiple of 2 MiB, aligned to it`,
+    );
+  }
+  return {
+    id: VIRTIO_FS_SHMCAP_ID_CACHE,
+    length,
+    hostAddress,
+    repair: () => window.repair?.() ?? false,
+  };
+}
+
 /** File system device (virtio 1.2, section 5.11): each request of each queue goes to a FUSE session. */
 export class FsDevice implements VirtioDevice {
   readonly deviceId = VIRTIO_ID_FS;
   readonly features = 0n;
   readonly queueSizes: readonly number[];
+  readonly sharedMemory: SharedMemoryRegion | undefined;
   readonly config = new Uint8Array(virtioFsConfig.size);
   readonly #session: FuseRequestHandler;
   readonly #onReset: (() => void) | undefined;
   /** Queue 0 has priority (FORGET, INTERRUPT); its requests are served the same way. */
   #services: (QueueService | undefined)[] = [];
 
-  /** @throws VirtioError `ERR_VIRTIO_DEVICE_OPTIONS` for a tag or a number of queues out of range. */
+  /** @throws VirtioError `ERR_VIRTIO_DEVICE_OPTIONS` for a tag, a number of queues or a window out of range. */
   constructor(options: FsOptions) {
     const tag = new TextEncoder().encode(options.tag);
     if (tag.length === 0 || tag.length > TAG_BYTES || options.tag.includes("\0")) {
@@ -80,6 +109,7 @@ export class FsDevice implements VirtioDevice {
         `virtio-fs with ${requestQueues} request queues: must be 1 to ${MAX_REQUEST_QUEUES}`,
       );
     }
+    this.sharedMemory = cacheRegion(options.cacheWindow);
     this.config.set(tag);
     new DataView(this.config.buffer).setUint32(
       virtioFsConfig.offsets.num_request_queues,
