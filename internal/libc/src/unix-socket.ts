@@ -65,6 +65,19 @@ const sendmsgNative = lazyFunction<(fd: number, message: Uint8Array, flags: numb
   "intptr_t sendmsg(int sockfd, const void *msg, int flags)",
 );
 
+const fcntlNative = lazyFunction<
+  (fd: number, command: number, type: "int", argument: number) => number
+>("int fcntl(int fd, int cmd, ...)");
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
+
+function setNonBlocking(fd: number): void {
+  const flags = check(fcntlNative(fd, F_GETFL, "int", 0), "fcntl", `fd ${fd}`);
+  check(fcntlNative(fd, F_SETFL, "int", flags | O_NONBLOCK), "fcntl", `fd ${fd}`);
+}
+
 function socketAddress(path: string): Uint8Array {
   const bytes = Buffer.from(path, "utf8");
   const room = sockaddr_un.size - sockaddr_un.sun_path - 1;
@@ -211,13 +224,20 @@ export class UnixSocket implements Disposable {
 export class UnixListener implements Disposable {
   readonly fd: number;
   readonly path: string;
-  readonly #inode: bigint;
+  /** The inode of the socket file that this made; none for an adopted one. */
+  readonly #inode: bigint | undefined;
   #open = true;
 
-  private constructor(fd: number, path: string, inode: bigint) {
+  private constructor(fd: number, path: string, inode: bigint | undefined) {
     this.fd = fd;
     this.path = path;
     this.#inode = inode;
+  }
+
+  /** Takes ownership of a socket that someone else has put to listen; its file is theirs, too. */
+  static adopt(fd: number): UnixListener {
+    setNonBlocking(fd);
+    return new UnixListener(fd, `fd ${fd}`, undefined);
   }
 
   /** Listens at `path`, which must not exist. Throws {@link SystemCallError}. */
@@ -255,6 +275,7 @@ export class UnixListener implements Disposable {
     if (!this.#open) return;
     this.#open = false;
     closeFd(this.fd);
+    if (this.#inode === undefined) return;
     const now = lstatSync(this.path, { bigint: true, throwIfNoEntry: false });
     if (now?.ino === this.#inode) unlinkSync(this.path);
   }

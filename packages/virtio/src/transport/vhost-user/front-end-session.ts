@@ -13,11 +13,12 @@ const PROTOCOL_FEATURES = [
   p.VHOST_USER_PROTOCOL_F_MQ,
   p.VHOST_USER_PROTOCOL_F_REPLY_ACK,
   p.VHOST_USER_PROTOCOL_F_BACKEND_REQ,
-  p.VHOST_USER_PROTOCOL_F_CONFIG,
   p.VHOST_USER_PROTOCOL_F_RESET_DEVICE,
   p.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
   p.VHOST_USER_PROTOCOL_F_STATUS,
 ].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+
+const F_CONFIG = 1n << BigInt(p.VHOST_USER_PROTOCOL_F_CONFIG);
 
 const F_PROTOCOL_FEATURES = 1n << BigInt(p.VHOST_USER_F_PROTOCOL_FEATURES);
 const REQUESTS_PER_TURN = 64;
@@ -47,6 +48,7 @@ export class FrontEndSession implements Disposable {
   readonly #onEnd: (reason: SessionEnd) => void;
   #watch: Watch | undefined;
   #requests: UnixSocket | undefined;
+  readonly #offeredProtocolFeatures: bigint;
   #protocolFeatures = 0n;
   /** Without protocol features a ring cannot be disabled, so it starts enabled. */
   #ringsStartEnabled = true;
@@ -59,7 +61,9 @@ export class FrontEndSession implements Disposable {
     device: VirtioDevice,
     onEnd: (reason: SessionEnd) => void,
     warn: (message: string) => void,
+    offerConfig: boolean,
   ) {
+    this.#offeredProtocolFeatures = PROTOCOL_FEATURES | (offerConfig ? F_CONFIG : 0n);
     this.#socket = socket;
     this.#device = device;
     this.#reader = new MessageReader(socket);
@@ -152,9 +156,9 @@ export class FrontEndSession implements Disposable {
       case p.VHOST_USER_SET_FEATURES:
         return this.#setFeatures(message.u64);
       case p.VHOST_USER_GET_PROTOCOL_FEATURES:
-        return u64(PROTOCOL_FEATURES);
+        return u64(this.#offeredProtocolFeatures);
       case p.VHOST_USER_SET_PROTOCOL_FEATURES:
-        if (message.u64 & ~PROTOCOL_FEATURES) throw refuse("a feature was not offered");
+        if (message.u64 & ~this.#offeredProtocolFeatures) throw refuse("a feature was not offered");
         this.#protocolFeatures = message.u64;
         return undefined;
       case p.VHOST_USER_SET_OWNER:

@@ -15,16 +15,30 @@ export interface VhostUserLogger {
 
 /** What {@link serveVhostUser} serves, and where. */
 export interface VhostUserServerOptions {
-  /** A path that does not exist, of at most 107 bytes. Only this user can connect (mode 0600). */
-  readonly socketPath: string;
+  /**
+   * Where to listen: a path that does not exist, of at most 107 bytes, to which only this user can connect
+   * (mode 0600); or a Unix stream socket that listens already, which the server then owns.
+   */
+  readonly socketPath?: string;
+  readonly socketFd?: number;
   /** The device; the caller closes it, after the server. */
   readonly device: VirtioDevice;
+  /**
+   * Offer the device's configuration (`VHOST_USER_PROTOCOL_F_CONFIG`). QEMU has the one of a file system
+   * itself, and complains of back-ends that offer theirs; 7.1 to 8.0 are said to crash. Default true.
+   */
+  readonly offerConfig?: boolean;
   /** Default: nothing is logged. */
   readonly logger?: VhostUserLogger;
+  /** A front-end has connected. */
+  readonly onConnect?: () => void;
+  /** The front-end is gone, with the fault for which it was dropped, if any. */
+  readonly onDisconnect?: (reason: Error | undefined) => void;
 }
 
 /** A vhost-user back-end that waits for front-ends on a Unix socket. */
 export interface VhostUserServer extends Disposable {
+  /** Where it listens: a path, or `fd N`. */
   readonly socketPath: string;
   /** Drops the front-end, stops listening and removes the socket. Idempotent. */
   close(): void;
@@ -33,18 +47,24 @@ export interface VhostUserServer extends Disposable {
 /** How long to wait when the process has no descriptor left for a new connection. */
 const ACCEPT_RETRY_MS = 100;
 
+function listenerOf({ socketPath, socketFd }: VhostUserServerOptions): UnixListener {
+  if (socketPath !== undefined && socketFd === undefined) return UnixListener.listen(socketPath);
+  if (socketFd !== undefined && socketPath === undefined) return UnixListener.adopt(socketFd);
+  throw new RangeError("give either socketPath or socketFd");
+}
+
 class Server implements VhostUserServer {
   readonly #listener: UnixListener;
   readonly #device: VirtioDevice;
-  readonly #logger: VhostUserLogger | undefined;
+  readonly #options: VhostUserServerOptions;
   #watch: Watch | undefined;
   #retry: NodeJS.Timeout | undefined;
   #session: FrontEndSession | undefined;
   #open = true;
 
-  constructor({ socketPath, device, logger }: VhostUserServerOptions) {
+  constructor(options: VhostUserServerOptions) {
     try {
-      this.#listener = UnixListener.listen(socketPath);
+      this.#listener = listenerOf(options);
     } catch (cause) {
       throw new VhostUserError(
         "ERR_VIRTIO_VHOST_USER_SOCKET",
@@ -52,8 +72,8 @@ class Server implements VhostUserServer {
         { cause },
       );
     }
-    this.#device = device;
-    this.#logger = logger;
+    this.#device = options.device;
+    this.#options = options;
     this.#listen();
   }
 
@@ -91,13 +111,16 @@ class Server implements VhostUserServer {
       (reason) => {
         this.#session = undefined;
         if (reason !== undefined) this.#warn(`the front-end was dropped: ${reason.message}`);
+        this.#options.onDisconnect?.(reason);
       },
       warn,
+      this.#options.offerConfig ?? true,
     );
+    this.#options.onConnect?.();
   }
 
   #warn(message: string): void {
-    this.#logger?.warn(`vhost-user ${this.socketPath}: ${message}`);
+    this.#options.logger?.warn(`vhost-user ${this.socketPath}: ${message}`);
   }
 
   close(): void {

@@ -1,0 +1,80 @@
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  openDescriptors,
+  requireFacility,
+  TemporaryDirectory,
+  until,
+} from "@supermachine-internal/testing";
+import { expect } from "vitest";
+import { serveDirectory } from "../src/index.js";
+import {
+  ALL_OK,
+  buildInitrd,
+  Guest,
+  guestKernel,
+  guestKernelPath,
+  machineFacilities,
+} from "./guest.js";
+
+const { test } = requireFacility("linux", "root", ...machineFacilities, guestKernel);
+
+/** A directory to share, the socket to do it on, and an initial RAM disk. */
+class Fixture extends TemporaryDirectory {
+  readonly sharedDir = join(this.path, "shared");
+  readonly socketPath = join(this.path, "fs.sock");
+  readonly initrd = join(this.path, "initrd");
+  readonly content = randomBytes(3 * 2 ** 20 + 5);
+
+  constructor() {
+    super();
+    mkdirSync(this.sharedDir);
+    writeFileSync(join(this.sharedDir, "in"), this.content);
+    buildInitrd(this.initrd);
+  }
+
+  boot(commandLine = ""): Guest {
+    const { initrd, socketPath } = this;
+    return new Guest({
+      machine: "microvm",
+      kernel: guestKernelPath,
+      initrd,
+      socketPath,
+      commandLine,
+    });
+  }
+}
+
+test("a guest reads, writes and names files of the directory", async () => {
+  using fixture = new Fixture();
+  const warnings: string[] = [];
+  const logger = { warn: (message: string) => void warnings.push(message) };
+  await using server = await serveDirectory({ ...fixture, logger });
+  await using guest = fixture.boot();
+  expect(await guest.report()).toEqual(ALL_OK);
+  expect(readFileSync(join(fixture.sharedDir, "out")).equals(fixture.content)).toBe(true);
+  expect(readdirSync(fixture.sharedDir)).toEqual(["in", "out"]);
+  await until(() => !server.connected, "the machine to be gone");
+  expect(warnings).toEqual([]);
+}, 60_000);
+
+test("a machine that is killed gives back what it held, and the next one is served", async () => {
+  using fixture = new Fixture();
+  await using server = await serveDirectory(fixture);
+  const before = openDescriptors().length;
+  {
+    await using guest = fixture.boot("wait");
+    await until(() => guest.lines.includes("waiting"), "the guest to wait", 30_000);
+    expect(server.connected).toBe(true);
+    expect(server.handleCount).toBe(1);
+    expect(server.inodeCount).toBe(2);
+  }
+  await until(() => !server.connected, "the machine to be gone");
+  expect(server.handleCount).toBe(0);
+  expect(server.inodeCount).toBe(1);
+  await using guest = fixture.boot();
+  expect(await guest.report()).toEqual(ALL_OK);
+  await until(() => !server.connected, "the second machine to be gone");
+  await until(() => openDescriptors().length === before, "all descriptors to be closed");
+}, 90_000);
