@@ -9,6 +9,7 @@ export { type Dirent, ReplyReader } from "./client/decode-reply.js";
 export { type ClientOptions, type FuseChannel, FuseClient } from "./client/fuse-client.js";
 export { type Credentials, RequestWriter } from "./client/request-writer.js";
 export { FuseError, FuseServerError } from "./error.js";
+export { type BackingFiles, createIoModes, type PassthroughOptions } from "./io-modes.js";
 export type { Logger } from "./logger.js";
 export { MemoryFs, type MemoryFsOptions } from "./memory-fs/memory-fs.js";
 export { Notifier } from "./notifier.js";

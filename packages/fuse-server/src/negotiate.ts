@@ -19,6 +19,7 @@ import {
   FUSE_MAP_ALIGNMENT,
   FUSE_MAX_PAGES,
   FUSE_PARALLEL_DIROPS,
+  FUSE_PASSTHROUGH,
   FUSE_POSIX_ACL,
   FUSE_POSIX_LOCKS,
   FUSE_READDIRPLUS_AUTO,
@@ -50,6 +51,8 @@ export interface Wishes {
   readonly writebackCache: boolean;
   /** log2 of the alignment of DAX mappings. */
   readonly mapAlignment: number;
+  /** Of {@link PassthroughOptions}; 0 without. */
+  readonly maxStackDepth: number;
 }
 
 /** The flags to ask for: those that cost nothing, and those that the backend has methods for. */
@@ -83,7 +86,9 @@ function wantedFlags(backend: FsBackend, wishes: Wishes): bigint {
     when(features.appliesUmask, FUSE_DONT_MASK) |
     when(features.posixAcl, FUSE_POSIX_ACL) |
     when(features.exportSupport, FUSE_EXPORT_SUPPORT) |
-    when(wishes.writebackCache, FUSE_WRITEBACK_CACHE)
+    when(wishes.writebackCache, FUSE_WRITEBACK_CACHE) |
+    // Linux refuses the two together: cached writes could not be told from the file's own.
+    when(wishes.maxStackDepth > 0 && !wishes.writebackCache, FUSE_PASSTHROUGH)
   );
 }
 
@@ -132,6 +137,8 @@ export function negotiate(slot: RequestSlot, backend: FsBackend, wishes: Wishes)
   view.setUint32(REPLY + reply.time_gran, 1, true);
   view.setUint16(REPLY + reply.max_pages, maxPages, true);
   view.setUint16(REPLY + reply.map_alignment, wishes.mapAlignment, true);
+  const stackDepth = (flags & FUSE_PASSTHROUGH) === 0n ? 0 : wishes.maxStackDepth;
+  view.setUint32(REPLY + reply.max_stack_depth, stackDepth, true);
   const info = { minor, flags, maxWrite, maxReadahead };
   return { kind: "agreed", length: fuse_init_out.size, info };
 }

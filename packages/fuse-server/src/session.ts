@@ -9,6 +9,7 @@ import {
   FUSE_FORGET,
   FUSE_INIT,
   FUSE_INTERRUPT,
+  FUSE_PASSTHROUGH,
   FUSE_SETXATTR_EXT,
   fuse_batch_forget_in,
   fuse_forget_in,
@@ -23,6 +24,7 @@ import {
 import type { FsBackend } from "./backend.js";
 import { ClientLedger } from "./client-ledger.js";
 import { FuseError } from "./error.js";
+import { IoModes, type PassthroughOptions } from "./io-modes.js";
 import { type Logger, processWarnings } from "./logger.js";
 import { negotiate, type Wishes } from "./negotiate.js";
 import type { OperationHandler, Validity } from "./operations/operation-handler.js";
@@ -63,6 +65,11 @@ export interface SessionOptions {
    * than it was given. `init` is called for each session. Default false.
    */
   readonly sharedBackend?: boolean;
+  /**
+   * The transport can hand open host files to the kernel, where the backend names them
+   * (`OpenReply.passthroughFd`). Not together with `writebackCache`. Default: it cannot.
+   */
+  readonly passthrough?: PassthroughOptions;
   /** Default: warnings on the process. */
   readonly logger?: Logger;
 }
@@ -80,6 +87,9 @@ export class Session implements Disposable {
   readonly #idle: RequestSlot[] = [];
   readonly #pending = new Set<RequestSlot>();
   readonly #ledger: ClientLedger | undefined;
+  readonly #passthrough: PassthroughOptions | undefined;
+  /** Once passthrough is agreed on. */
+  #ioModes: IoModes | undefined;
   #handlers: HandlerTable = handlers;
   #info: SessionInfo | undefined;
   #closed = false;
@@ -88,10 +98,13 @@ export class Session implements Disposable {
     this.#backend = backend;
     this.#logger = options.logger ?? processWarnings;
     this.#ledger = options.sharedBackend === true ? new ClientLedger() : undefined;
+    this.#passthrough = options.passthrough;
     this.#wishes = {
       maxWrite: Math.max(4096, Math.min(options.maxWrite ?? 2 ** 20, 2 ** 20)),
       writebackCache: options.writebackCache ?? false,
       mapAlignment: options.mapAlignment ?? 12,
+      maxStackDepth:
+        options.passthrough === undefined ? 0 : (options.passthrough.maxStackDepth ?? 1),
     };
     this.#validity = {
       entryValidMs: options.entryValidMs ?? 1000,
@@ -195,6 +208,7 @@ export class Session implements Disposable {
   }
 
   #finish(slot: RequestSlot, handler: OperationHandler, result: number): void {
+    if (this.#ioModes !== undefined) this.#ioModes.record(slot, result);
     if (result < 0) {
       this.#reply(slot, this.#checkedError(slot, result), false);
       return;
@@ -274,11 +288,25 @@ export class Session implements Disposable {
     if (outcome.kind === "retry") return outcome.length;
     // A guest that was reset starts over without DESTROY: its nodes and handles are gone.
     if (this.#info !== undefined) this.#destroyBackend();
-    this.#backend.init?.(outcome.info);
-    this.#info = outcome.info;
-    const extended = (outcome.info.flags & FUSE_SETXATTR_EXT) !== 0n;
-    this.#handlers = extended ? extendedHandlers : handlers;
+    this.#start(outcome.info);
     return outcome.length;
+  }
+
+  #start(info: SessionInfo): void {
+    this.#backend.init?.(info);
+    this.#info = info;
+    const extended = (info.flags & FUSE_SETXATTR_EXT) !== 0n;
+    this.#handlers = extended ? extendedHandlers : handlers;
+    const passes = this.#passthrough !== undefined && (info.flags & FUSE_PASSTHROUGH) !== 0n;
+    this.#ioModes = passes ? new IoModes(this.#passthrough) : undefined;
+  }
+
+  /**
+   * Goes on from the INIT that another session of the same connection has answered, with the same
+   * options: each thread that serves a connection has a session of its own, but INIT comes only once.
+   */
+  adopt(info: SessionInfo): void {
+    if (!this.#closed && this.#info === undefined) this.#start(info);
   }
 
   #destroyBackend(): number {
