@@ -6,6 +6,7 @@
  */
 export { check, errnoName, lastErrno, SystemCallError } from "./errno.js";
 export { closeFd, EventFd, type Watch, watchReadable } from "./fd.js";
+export { FileWindow } from "./file-window.js";
 export {
   addressOf,
   createMemoryFile,
