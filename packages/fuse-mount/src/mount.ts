@@ -120,7 +120,9 @@ export class Mount implements AsyncDisposable {
       via === "mount"
         ? await mountDirectly(target, options)
         : await mountWithHelper(target, helperOptions(options));
-    return new Mount(target, fd, session, options.maxWrite ?? 2 ** 20, via);
+    const mounted = new Mount(target, fd, session, options.maxWrite ?? 2 ** 20, via);
+    backend.attachNotifier?.(mounted.notifier);
+    return mounted;
   }
 
   /**

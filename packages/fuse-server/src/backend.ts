@@ -1,3 +1,4 @@
+import type { Notifier } from "./notifier.js";
 import type {
   AttrReply,
   EntryReply,
@@ -58,6 +59,11 @@ export interface FsBackend {
   /** Read once, when a client connects. */
   readonly features?: BackendFeatures;
 
+  /**
+   * Called before `init` by a transport that can carry notifications to its client; they may be sent
+   * from `init` to `destroy`. Of transports here, /dev/fuse can.
+   */
+  attachNotifier?(notifier: Notifier): void;
   /** A client has connected; called before any other operation. */
   init?(info: SessionInfo): void;
   /** The client is gone: every lookup is forgotten, every handle released. */

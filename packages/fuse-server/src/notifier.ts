@@ -2,6 +2,7 @@ import {
   encodeName,
   FUSE_EXPIRE_ONLY,
   FUSE_NOTIFY_DELETE,
+  FUSE_NOTIFY_INC_EPOCH,
   FUSE_NOTIFY_INVAL_ENTRY,
   FUSE_NOTIFY_INVAL_INODE,
   FUSE_NOTIFY_POLL,
@@ -76,6 +77,14 @@ export class Notifier {
     const ids = { parent: BigInt(parent), child: BigInt(child) };
     fuse_notify_delete_out.encode({ ...ids, namelen: tail.length - 1, padding: 0 }, bytes, HEADER);
     return this.#send(bytes);
+  }
+
+  /**
+   * Drops every cached name, as it comes to be used again. Linux 6.16 has it; before, the promise rejects
+   * with `EINVAL`.
+   */
+  invalidateAllEntries(): Promise<void> {
+    return this.#send(message(FUSE_NOTIFY_INC_EPOCH, 0, new Uint8Array()));
   }
 
   /** Puts data into the client's page cache. */
