@@ -17,7 +17,6 @@ import {
 } from "@supermachine/fuse-protocol";
 import type { AttrReply, SetattrRequest, StatfsReply, StatxReply } from "@supermachine/fuse-server";
 import { dropSetIdBits } from "./files.js";
-import type { Inode } from "./inode-table.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY, UTIME_NOW, UTIME_OMIT } from "./syscalls/constants.js";
 import * as sys from "./syscalls/linux.js";
@@ -29,8 +28,8 @@ const O_WRONLY = 1;
 
 /** The fd to ask about a node: the open file's, which works when a name is gone, or the handle's. */
 function fdOf(share: Share, nodeid: number, fh: number | undefined): number {
-  const open = fh === undefined ? undefined : share.handles.file(fh);
-  return open?.fd ?? share.inodes.get(nodeid)?.fd ?? -ESTALE;
+  const open = fh === undefined ? -EBADF : share.handles.fd(fh);
+  return open < 0 ? share.inodes.fd(nodeid) : open;
 }
 
 export function getattr(
@@ -69,41 +68,43 @@ export function setattr(
   reply: AttrReply,
 ): number {
   if (share.settings.readOnly) return -EROFS;
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
   const { valid } = request;
   let result = 0;
   if ((valid & (FATTR_UID | FATTR_GID)) !== 0) {
     const uid = valid & FATTR_UID ? request.uid : NO_ID;
     const gid = valid & FATTR_GID ? request.gid : NO_ID;
-    result = sys.chown(inode.fd, uid, gid);
+    result = sys.chown(fd, uid, gid);
   }
   if (result === 0 && (valid & FATTR_MODE) !== 0) {
-    result = sys.chmodLink(share.procFd, inode.fd, request.mode & S_IALLUGO);
+    result = sys.chmodLink(share.procFd, fd, request.mode & S_IALLUGO);
   }
   if (result === 0 && (valid & FATTR_SIZE) !== 0) {
-    result = resize(share, inode, fh, request.size, (valid & FATTR_KILL_SUIDGID) !== 0);
+    result = resize(share, nodeid, fh, request.size, (valid & FATTR_KILL_SUIDGID) !== 0);
   }
   const times = FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW;
-  if (result === 0 && (valid & times) !== 0) result = setTimes(inode, request);
-  return result < 0 ? result : share.describe(inode.fd, reply);
+  if (result === 0 && (valid & times) !== 0) result = setTimes(fd, request);
+  return result < 0 ? result : share.describe(fd, reply);
 }
 
 function resize(
   share: Share,
-  inode: Inode,
+  nodeid: number,
   fh: number | undefined,
   size: number,
   dropSetId: boolean,
 ): number {
   if (fh !== undefined) {
-    const handle = share.handles.file(fh);
-    if (handle === undefined || !handle.writable) return -EBADF;
-    const result = sys.ftruncate(handle.fd, size);
-    return result === 0 && dropSetId ? dropSetIdBits(share, handle.fd) : result;
+    const open = share.handles.writableFd(fh);
+    if (open < 0) return open;
+    const result = sys.ftruncate(open, size);
+    return result === 0 && dropSetId ? dropSetIdBits(share, open) : result;
   }
-  if (inode.type !== S_IFREG) return -EINVAL;
-  const fd = sys.reopen(share.procFd, inode.fd, O_WRONLY);
+  if (share.inodes.type(nodeid) !== S_IFREG) return -EINVAL;
+  const inode = share.inodes.fd(nodeid);
+  if (inode < 0) return inode;
+  const fd = sys.reopen(share.procFd, inode, O_WRONLY);
   if (fd < 0) return fd;
   let result = sys.ftruncate(fd, size);
   if (result === 0 && dropSetId) result = dropSetIdBits(share, fd);
@@ -123,7 +124,7 @@ function putTime(index: number, seconds: number, nanoseconds: number): void {
   timesView.setUint32(nanosecondsAt, nanoseconds, true);
 }
 
-function setTimes(inode: Inode, request: SetattrRequest): number {
+function setTimes(fd: number, request: SetattrRequest): number {
   const { valid } = request;
   if ((valid & FATTR_ATIME_NOW) !== 0) putTime(0, 0, UTIME_NOW);
   else if ((valid & FATTR_ATIME) !== 0) putTime(0, request.atime, request.atimensec);
@@ -131,15 +132,15 @@ function setTimes(inode: Inode, request: SetattrRequest): number {
   if ((valid & FATTR_MTIME_NOW) !== 0) putTime(1, 0, UTIME_NOW);
   else if ((valid & FATTR_MTIME) !== 0) putTime(1, request.mtime, request.mtimensec);
   else putTime(1, 0, UTIME_OMIT);
-  return sys.utimens(inode.fd, timesBytes);
+  return sys.utimens(fd, timesBytes);
 }
 
 const statfsBytes = new Uint8Array(statfsStruct.size);
 
 export function statfs(share: Share, nodeid: number, reply: StatfsReply): number {
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
-  const failure = sys.fstatfs(inode.fd, statfsBytes);
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
+  const failure = sys.fstatfs(fd, statfsBytes);
   if (failure < 0) return failure;
   const host = statfsStruct.decode(statfsBytes);
   reply.blocks = Number(host.f_blocks);
@@ -154,9 +155,8 @@ export function statfs(share: Share, nodeid: number, reply: StatfsReply): number
 }
 
 export function syncfs(share: Share, nodeid: number): number {
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
-  const fd = sys.reopen(share.procFd, share.inodes.root.fd, O_DIRECTORY);
+  if (share.inodes.type(nodeid) === 0) return -ESTALE;
+  const fd = sys.reopen(share.procFd, share.inodes.rootFd, O_DIRECTORY);
   if (fd < 0) return fd;
   const result = sys.syncfs(fd);
   sys.close(fd);

@@ -13,19 +13,20 @@ import {
 } from "@supermachine/fuse-protocol";
 import type { DirectoryPlusSink, DirectorySink, OpenReply } from "@supermachine/fuse-server";
 import type { DirectoryReader } from "./directory-reader.js";
+import { ROOT_NODEID } from "./inode-table.js";
 import { lookupName } from "./namespace.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY } from "./syscalls/constants.js";
 import { fdatasync, fsync, reopen } from "./syscalls/linux.js";
 
 export function opendir(share: Share, nodeid: number, reply: OpenReply): number {
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
-  if (inode.type !== S_IFDIR) return -ENOTDIR;
+  const inode = share.inodes.fd(nodeid);
+  if (inode < 0) return inode;
+  if (share.inodes.type(nodeid) !== S_IFDIR) return -ENOTDIR;
   if (share.handles.full) return -ENFILE;
-  const fd = reopen(share.procFd, inode.fd, O_DIRECTORY);
+  const fd = reopen(share.procFd, inode, O_DIRECTORY);
   if (fd < 0) return fd;
-  reply.fh = share.handles.addDirectory(fd);
+  reply.fh = share.handles.addDirectory(fd, nodeid);
   reply.flags = share.settings.cache === "always" ? FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE : 0;
   return 0;
 }
@@ -42,8 +43,8 @@ function isDot(name: string): boolean {
 
 /** `..` of the root is outside: it is shown as the root itself, as in `/`. */
 function shownIno(share: Share, nodeid: number, reader: DirectoryReader): number {
-  if (nodeid !== share.inodes.root.nodeid || reader.name !== "..") return reader.ino;
-  return share.stat.read(share.inodes.root.fd) === 0 ? share.stat.ino : reader.ino;
+  if (nodeid !== ROOT_NODEID || reader.name !== "..") return reader.ino;
+  return share.stat.read(share.inodes.rootFd) === 0 ? share.stat.ino : reader.ino;
 }
 
 export function readdir(
@@ -53,9 +54,8 @@ export function readdir(
   offset: number,
   sink: DirectorySink,
 ): number {
-  const handle = share.handles.directory(fh);
-  if (handle === undefined) return -EBADF;
-  const { reader } = handle;
+  const reader = share.handles.reader(fh);
+  if (reader === undefined) return -EBADF;
   const failure = reader.seek(offset);
   if (failure < 0) return failure;
   for (;;) {
@@ -74,11 +74,9 @@ export function readdirplus(
   offset: number,
   sink: DirectoryPlusSink,
 ): number {
-  const handle = share.handles.directory(fh);
-  const directory = share.inodes.get(nodeid);
-  if (handle === undefined) return -EBADF;
-  if (directory === undefined) return -ESTALE;
-  const { reader } = handle;
+  const reader = share.handles.reader(fh);
+  if (reader === undefined) return -EBADF;
+  if (share.inodes.type(nodeid) === 0) return -ESTALE;
   const failure = reader.seek(offset);
   if (failure < 0) return failure;
   const { entry } = sink;
@@ -88,7 +86,7 @@ export function readdirplus(
     let found = -1;
     if (!isDot(reader.name)) {
       const invalid = share.name.set(reader.name);
-      found = invalid < 0 ? invalid : lookupName(share, handle.fd, entry);
+      found = invalid < 0 ? invalid : lookupName(share, nodeid, reader.fd, entry);
       // Removed since it was listed.
       if (found === -ENOENT) {
         reader.consume();
@@ -111,7 +109,7 @@ export function readdirplus(
 }
 
 export function fsyncdir(share: Share, fh: number, dataOnly: boolean): number {
-  const handle = share.handles.directory(fh);
-  if (handle === undefined) return -EBADF;
-  return dataOnly ? fdatasync(handle.fd) : fsync(handle.fd);
+  const reader = share.handles.reader(fh);
+  if (reader === undefined) return -EBADF;
+  return dataOnly ? fdatasync(reader.fd) : fsync(reader.fd);
 }

@@ -11,7 +11,7 @@ const at = direntStruct.offsets;
  * stays right while names come and go. The buffer exists only while a listing is under way.
  */
 export class DirectoryReader {
-  readonly #fd: number;
+  readonly fd: number;
   readonly #cookies = new DirectoryCookies();
   #bytes: Buffer | undefined;
   #record = 0;
@@ -28,7 +28,7 @@ export class DirectoryReader {
   cookie = 0;
 
   constructor(fd: number) {
-    this.#fd = fd;
+    this.fd = fd;
   }
 
   /** Continues after the record whose cookie is `cookie`; 0 or a negated errno. */
@@ -37,7 +37,7 @@ export class DirectoryReader {
     if (cookie === this.#position && cookie !== 0) return 0;
     const position = this.#cookies.decode(cookie);
     if (position === undefined) return -EINVAL;
-    const result = lseek(this.#fd, position, SEEK_SET);
+    const result = lseek(this.fd, position, SEEK_SET);
     if (result < 0) return result;
     this.#record = 0;
     this.#end = 0;
@@ -49,7 +49,7 @@ export class DirectoryReader {
   load(): number {
     if (this.#record >= this.#end) {
       this.#bytes ??= Buffer.allocUnsafeSlow(BUFFER_SIZE);
-      const length = getdents64(this.#fd, this.#bytes);
+      const length = getdents64(this.fd, this.#bytes);
       if (length <= 0) {
         this.#bytes = undefined;
         return length;

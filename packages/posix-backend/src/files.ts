@@ -1,14 +1,12 @@
 /** Operations on regular files: opening, reading, writing. */
 import {
   EACCES,
-  EBADF,
   EEXIST,
   EINVAL,
   EISDIR,
   ELOOP,
   ENFILE,
   EROFS,
-  ESTALE,
   FOPEN_KEEP_CACHE,
   FUSE_OPEN_KILL_SUIDGID,
   FUSE_WRITE_KILL_SUIDGID,
@@ -31,7 +29,6 @@ import {
   SEEK_HOLE,
 } from "@supermachine/fuse-protocol";
 import type { EntryReply, OpenReply, RequestContext } from "@supermachine/fuse-server";
-import type { Inode } from "./inode-table.js";
 import { readInto, writeFrom } from "./io-vectors.js";
 import { bitsLostToUmask, changeIn, lookupName } from "./namespace.js";
 import type { Share } from "./share.js";
@@ -73,33 +70,6 @@ export function dropSetIdBits(share: Share, fd: number): number {
  * Opens an inode for reading and writing. Only regular files are ever opened, and the type is that of the
  * held inode, not of a name that may lead elsewhere by now (CVE-2020-35517, CVE-2023-2861).
  */
-function openInode(
-  share: Share,
-  inode: Inode,
-  flags: number,
-  openFlags: number,
-  reply: OpenReply,
-): number {
-  if (inode.type !== S_IFREG) {
-    return inode.type === S_IFDIR ? -EISDIR : inode.type === S_IFLNK ? -ELOOP : -EACCES;
-  }
-  const host = hostFlags(share, flags);
-  if (share.settings.readOnly && (isWritable(host) || (host & O_TRUNC) !== 0)) return -EROFS;
-  if (share.handles.full) return -ENFILE;
-  const fd = sys.reopen(share.procFd, inode.fd, host);
-  if (fd < 0) return fd;
-  if ((host & O_TRUNC) !== 0 && (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) {
-    dropSetIdBits(share, fd);
-  }
-  deliverHandle(share, fd, isWritable(host), reply);
-  return 0;
-}
-
-function deliverHandle(share: Share, fd: number, writable: boolean, reply: OpenReply): void {
-  reply.fh = share.handles.addFile(fd, writable);
-  reply.flags = share.settings.cache === "always" ? FOPEN_KEEP_CACHE : 0;
-}
-
 export function open(
   share: Share,
   nodeid: number,
@@ -107,16 +77,45 @@ export function open(
   openFlags: number,
   reply: OpenReply,
 ): number {
-  const inode = share.inodes.get(nodeid);
-  return inode === undefined ? -ESTALE : openInode(share, inode, flags, openFlags, reply);
+  const inode = share.inodes.fd(nodeid);
+  if (inode < 0) return inode;
+  const type = share.inodes.type(nodeid);
+  if (type !== S_IFREG) return type === S_IFDIR ? -EISDIR : type === S_IFLNK ? -ELOOP : -EACCES;
+  const host = hostFlags(share, flags);
+  if (share.settings.readOnly && (isWritable(host) || (host & O_TRUNC) !== 0)) return -EROFS;
+  if (share.handles.full) return -ENFILE;
+  const fd = sys.reopen(share.procFd, inode, host);
+  if (fd < 0) return fd;
+  if ((host & O_TRUNC) !== 0 && (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) {
+    dropSetIdBits(share, fd);
+  }
+  deliverHandle(share, fd, nodeid, host, reply);
+  return 0;
 }
 
-/** Delivers a file that is new and open as `fd`, and takes over `fd`. */
+/** @param flags - With which `fd` was opened. */
+function deliverHandle(
+  share: Share,
+  fd: number,
+  nodeid: number,
+  flags: number,
+  reply: OpenReply,
+): void {
+  reply.fh = share.handles.addFile(fd, nodeid, flags);
+  reply.flags = share.settings.cache === "always" ? FOPEN_KEEP_CACHE : 0;
+}
+
+/**
+ * Delivers a file that is new and open as `fd` with `flags`, and takes over `fd`.
+ *
+ * @param parent - The directory in which it is `share.name`; 0 for a file without a name.
+ */
 function deliverCreated(
   share: Share,
   fd: number,
+  parent: number,
   mode: number,
-  writable: boolean,
+  flags: number,
   reply: EntryReply,
   opened: OpenReply,
 ): number {
@@ -127,9 +126,9 @@ function deliverCreated(
     if (failure === 0) failure = share.stat.read(fd);
   }
   const handle = failure < 0 ? failure : sys.reopen(share.procFd, fd, O_PATH);
-  const result = handle < 0 ? handle : share.deliver(handle, reply);
+  const result = handle < 0 ? handle : share.deliver(handle, parent, reply);
   if (result < 0) sys.close(fd);
-  else deliverHandle(share, fd, writable, opened);
+  else deliverHandle(share, fd, reply.nodeid, flags, opened);
   return result;
 }
 
@@ -154,10 +153,10 @@ export function create(
     fd = sys.openAt(dir, share.name.bytes, host | O_CREAT | O_EXCL, mode & S_IALLUGO);
   }
   share.caller.restore();
-  if (fd >= 0) return deliverCreated(share, fd, mode, isWritable(host), reply, opened);
+  if (fd >= 0) return deliverCreated(share, fd, parent, mode, host, reply, opened);
   if (fd !== -EEXIST || (flags & O_EXCL) !== 0) return fd;
 
-  const found = lookupName(share, dir, reply);
+  const found = lookupName(share, parent, dir, reply);
   if (found < 0) return found;
   const result = open(share, reply.nodeid, flags, openFlags, opened);
   if (result < 0) share.inodes.forget(reply.nodeid, 1);
@@ -174,17 +173,17 @@ export function tmpfile(
   opened: OpenReply,
 ): number {
   if (share.settings.readOnly) return -EROFS;
-  const directory = share.inodes.get(parent);
-  if (directory === undefined) return -ESTALE;
+  const directory = share.inodes.fd(parent);
+  if (directory < 0) return directory;
   if (share.inodes.full || share.handles.full) return -ENFILE;
   const host = hostFlags(share, flags) & ~O_TRUNC;
   if (!isWritable(host)) return -EINVAL;
   let fd = share.caller.assume(ctx, mode);
   if (fd === 0) {
-    fd = sys.openAt(directory.fd, ".", host | O_TMPFILE | (flags & O_EXCL), mode & S_IALLUGO);
+    fd = sys.openAt(directory, ".", host | O_TMPFILE | (flags & O_EXCL), mode & S_IALLUGO);
   }
   share.caller.restore();
-  return fd < 0 ? fd : deliverCreated(share, fd, mode, true, reply, opened);
+  return fd < 0 ? fd : deliverCreated(share, fd, 0, mode, host, reply, opened);
 }
 
 export function read(
@@ -193,8 +192,8 @@ export function read(
   offset: number,
   buffers: readonly Uint8Array[],
 ): number {
-  const handle = share.handles.file(fh);
-  return handle === undefined ? -EBADF : readInto(handle.fd, offset, buffers);
+  const fd = share.handles.fd(fh);
+  return fd < 0 ? fd : readInto(fd, offset, buffers);
 }
 
 export function write(
@@ -204,17 +203,17 @@ export function write(
   buffers: readonly Uint8Array[],
   writeFlags: number,
 ): number {
-  const handle = share.handles.file(fh);
-  if (handle === undefined || !handle.writable) return -EBADF;
+  const fd = share.handles.writableFd(fh);
+  if (fd < 0) return fd;
   // The host's kernel drops security.capability on any write, but set-id bits not when root writes.
-  if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) dropSetIdBits(share, handle.fd);
-  return writeFrom(handle.fd, offset, buffers);
+  if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) dropSetIdBits(share, fd);
+  return writeFrom(fd, offset, buffers);
 }
 
 export function fsync(share: Share, fh: number, dataOnly: boolean): number {
-  const handle = share.handles.file(fh);
-  if (handle === undefined) return -EBADF;
-  return dataOnly ? sys.fdatasync(handle.fd) : sys.fsync(handle.fd);
+  const fd = share.handles.fd(fh);
+  if (fd < 0) return fd;
+  return dataOnly ? sys.fdatasync(fd) : sys.fsync(fd);
 }
 
 export function fallocate(
@@ -225,17 +224,17 @@ export function fallocate(
   offset: number,
   length: number,
 ): number {
-  const handle = share.handles.file(fh);
-  if (handle === undefined || !handle.writable) return -EBADF;
-  if (ctx.uid !== 0) dropSetIdBits(share, handle.fd);
-  return sys.fallocate(handle.fd, mode, offset, length);
+  const fd = share.handles.writableFd(fh);
+  if (fd < 0) return fd;
+  if (ctx.uid !== 0) dropSetIdBits(share, fd);
+  return sys.fallocate(fd, mode, offset, length);
 }
 
 export function lseek(share: Share, fh: number, offset: number, whence: number): number {
-  const handle = share.handles.file(fh);
-  if (handle === undefined) return -EBADF;
+  const fd = share.handles.fd(fh);
+  if (fd < 0) return fd;
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -EINVAL;
-  return sys.lseek(handle.fd, offset, whence);
+  return sys.lseek(fd, offset, whence);
 }
 
 export function copyFileRange(
@@ -247,9 +246,10 @@ export function copyFileRange(
   offsetOut: number,
   length: number,
 ): number {
-  const from = share.handles.file(fh);
-  const to = share.handles.file(fhOut);
-  if (from === undefined || to === undefined || !to.writable) return -EBADF;
-  if (ctx.uid !== 0) dropSetIdBits(share, to.fd);
-  return sys.copyFileRange(from.fd, offset, to.fd, offsetOut, length);
+  const from = share.handles.fd(fh);
+  if (from < 0) return from;
+  const to = share.handles.writableFd(fhOut);
+  if (to < 0) return to;
+  if (ctx.uid !== 0) dropSetIdBits(share, to);
+  return sys.copyFileRange(from, offset, to, offsetOut, length);
 }

@@ -16,7 +16,7 @@ function pathOf(share: Share, fd: number): Buffer | undefined {
 
 /** The path of the directory `fd` from the root, starting with "/" unless empty. */
 function pathBelowRoot(share: Share, fd: number): Buffer | undefined {
-  const root = pathOf(share, share.inodes.root.fd);
+  const root = pathOf(share, share.inodes.rootFd);
   const path = pathOf(share, fd);
   if (root === undefined || path === undefined) return undefined;
   if (root.length === 1) return path;
@@ -40,7 +40,7 @@ export function followLink(share: Share, parentFd: number): number {
   const name = share.name.bytes;
   const path = Buffer.concat([dot, directory, slash, name.subarray(0, name.indexOf(0) + 1)]);
   for (let attempt = 1; ; attempt++) {
-    const fd = resolveAt(share.inodes.root.fd, path, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+    const fd = resolveAt(share.inodes.rootFd, path, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
     // EAGAIN: a rename or mount elsewhere kept the kernel from being sure; see openat2(2).
     if (fd !== -EAGAIN || attempt === ATTEMPTS) return fd;
   }

@@ -1,21 +1,17 @@
+import { EBADF, O_ACCMODE, O_RDONLY } from "@supermachine/fuse-protocol";
 import { DirectoryReader } from "./directory-reader.js";
 import { close } from "./syscalls/linux.js";
 
-/** An open regular file. */
-export interface FileHandle {
-  readonly kind: "file";
+interface Handle {
   readonly fd: number;
+  readonly nodeid: number;
   readonly writable: boolean;
+  /** Of a directory. */
+  readonly reader: DirectoryReader | undefined;
+  /** Operations that go on after the call that began them. */
+  pins: number;
+  released: boolean;
 }
-
-/** An open directory. */
-export interface DirectoryHandle {
-  readonly kind: "directory";
-  readonly fd: number;
-  readonly reader: DirectoryReader;
-}
-
-type Handle = FileHandle | DirectoryHandle;
 
 /** Open files and directories. Numbers are counted up and never used twice: a stale one finds nothing. */
 export class HandleTable {
@@ -35,29 +31,56 @@ export class HandleTable {
     return this.#handles.size >= this.#capacity;
   }
 
-  /** Takes over `fd`; check {@link full} before opening it. */
-  addFile(fd: number, writable: boolean): number {
-    return this.#add({ kind: "file", fd, writable });
+  /** Takes over `fd`, which was opened with `flags`; check {@link full} before opening it. */
+  addFile(fd: number, nodeid: number, flags: number): number {
+    return this.#add(fd, nodeid, (flags & O_ACCMODE) !== O_RDONLY, undefined);
   }
 
   /** Takes over `fd`; check {@link full} before opening it. */
-  addDirectory(fd: number): number {
-    return this.#add({ kind: "directory", fd, reader: new DirectoryReader(fd) });
+  addDirectory(fd: number, nodeid: number): number {
+    return this.#add(fd, nodeid, false, new DirectoryReader(fd));
   }
 
-  file(fh: number): FileHandle | undefined {
-    const handle = this.#handles.get(fh);
-    return handle?.kind === "file" ? handle : undefined;
+  /** The fd of an open file, or `-EBADF`. */
+  fd(fh: number): number {
+    const handle = this.#open(fh);
+    return handle === undefined || handle.reader !== undefined ? -EBADF : handle.fd;
   }
 
-  directory(fh: number): DirectoryHandle | undefined {
+  /** The fd of a file that is open for writing, or `-EBADF`. */
+  writableFd(fh: number): number {
+    const handle = this.#open(fh);
+    return handle?.writable === true ? handle.fd : -EBADF;
+  }
+
+  /** The listing of an open directory. */
+  reader(fh: number): DirectoryReader | undefined {
+    return this.#open(fh)?.reader;
+  }
+
+  /**
+   * Keeps the fd of an open file or directory from being closed until {@link unpin}, whatever the client
+   * says: for operations that go on after the call that began them. Returns the fd, or `-EBADF`.
+   */
+  pin(fh: number): number {
+    const handle = this.#open(fh);
+    if (handle === undefined) return -EBADF;
+    handle.pins++;
+    return handle.fd;
+  }
+
+  unpin(fh: number): void {
     const handle = this.#handles.get(fh);
-    return handle?.kind === "directory" ? handle : undefined;
+    if (handle === undefined) return;
+    handle.pins--;
+    if (handle.released) this.release(fh);
   }
 
   release(fh: number): void {
     const handle = this.#handles.get(fh);
     if (handle === undefined) return;
+    handle.released = true;
+    if (handle.pins > 0) return;
     this.#handles.delete(fh);
     close(handle.fd);
   }
@@ -67,9 +90,14 @@ export class HandleTable {
     for (const fh of this.#handles.keys()) this.release(fh);
   }
 
-  #add(handle: Handle): number {
+  #open(fh: number): Handle | undefined {
+    const handle = this.#handles.get(fh);
+    return handle?.released === true ? undefined : handle;
+  }
+
+  #add(fd: number, nodeid: number, writable: boolean, reader: DirectoryReader | undefined): number {
     const fh = this.#next++;
-    this.#handles.set(fh, handle);
+    this.#handles.set(fh, { fd, nodeid, writable, reader, pins: 0, released: false });
     return fh;
   }
 }

@@ -1,4 +1,4 @@
-import { S_IFMT } from "@supermachine/fuse-protocol";
+import { ENFILE, ESTALE, S_IFMT } from "@supermachine/fuse-protocol";
 import type { StatBuffer } from "./stat-buffer.js";
 import { close } from "./syscalls/linux.js";
 
@@ -15,7 +15,7 @@ interface Volume {
 }
 
 /** An inode of the host that the guest knows. Its type never changes: `fd` holds the inode itself. */
-export interface Inode {
+interface Inode {
   /** Ours, counted up and never used twice, so its generation is always 0. */
   readonly nodeid: number;
   /** An O_PATH handle, closed when the inode is forgotten. */
@@ -35,7 +35,7 @@ export interface Inode {
  * file.
  */
 export class InodeTable {
-  readonly root: Inode;
+  readonly #root: Inode;
   readonly #capacity: number;
   readonly #byNodeid = new Map<number, Inode>();
   #volumes: Volume[] = [];
@@ -46,7 +46,7 @@ export class InodeTable {
   constructor(capacity: number, rootFd: number, stat: StatBuffer) {
     this.#capacity = capacity;
     const volume = this.#volumeOf(stat);
-    this.root = this.#insert(rootFd, stat, volume.inodes, stat.inoKey);
+    this.#root = this.#insert(rootFd, stat, volume.inodes, stat.inoKey);
   }
 
   get size(): number {
@@ -57,62 +57,84 @@ export class InodeTable {
     return this.#byNodeid.size >= this.#capacity;
   }
 
-  get(nodeid: number): Inode | undefined {
-    return this.#byNodeid.get(nodeid);
+  /** An O_PATH handle of the root. */
+  get rootFd(): number {
+    return this.#root.fd;
+  }
+
+  /**
+   * An O_PATH handle of a node's inode, which stays the table's; or a negated errno, ESTALE for a node
+   * that the client does not hold. It is good for the present operation, not longer.
+   */
+  fd(nodeid: number): number {
+    return this.#byNodeid.get(nodeid)?.fd ?? -ESTALE;
+  }
+
+  /** The `S_IFMT` bits of a node's mode, which never change; 0 for a node that the client does not hold. */
+  type(nodeid: number): number {
+    return this.#byNodeid.get(nodeid)?.type ?? 0;
+  }
+
+  /** Counts one more lookup of a node that the client holds; the nodeid, or a negated errno. */
+  addLookup(nodeid: number): number {
+    const inode = this.#byNodeid.get(nodeid);
+    if (inode === undefined) return -ESTALE;
+    inode.lookups++;
+    return nodeid;
   }
 
   /**
    * Counts one more lookup of the inode that the O_PATH handle `fd` holds, and takes over `fd`. `stat`
-   * holds its attributes. Returns undefined, with `fd` closed, when the table is full.
+   * holds its attributes. Returns the nodeid; or a negated errno, with `fd` closed, when the table is full.
    */
-  adopt(fd: number, stat: StatBuffer): Inode | undefined {
+  adopt(fd: number, stat: StatBuffer): number {
     return this.#count(fd, stat, this.#volumeOf(stat).inodes, stat.inoKey);
   }
 
   /**
-   * As {@link adopt}, for a directory that is reached through the followed symbolic link `linkKey`. A
+   * As {@link adopt}, for a directory that is reached through the followed symbolic link `link`. A
    * Linux client may hold a directory under one name only, so each link's view of it is its own node.
    */
-  adoptAlias(fd: number, stat: StatBuffer, linkKey: string): Inode | undefined {
-    const key = `${linkKey}>${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
+  adoptAlias(fd: number, stat: StatBuffer, link: string): number {
+    const key = `${link}>${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
     return this.#count(fd, stat, this.#aliases, key);
+  }
+
+  /** What {@link adoptAlias} knows a symbolic link by; `stat` holds its attributes. */
+  linkOf(stat: StatBuffer): string {
+    return `${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
   }
 
   /** Takes back `count` lookups; the root stays whatever a client says. */
   forget(nodeid: number, count: number): void {
     const inode = this.#byNodeid.get(nodeid);
-    if (inode === undefined || inode === this.root) return;
+    if (inode === undefined || inode === this.#root) return;
     inode.lookups -= count;
     if (inode.lookups <= 0) this.#remove(inode);
   }
 
   /** Forgets everything but the root. */
   clear(): void {
-    for (const inode of this.#byNodeid.values()) if (inode !== this.root) this.#remove(inode);
+    for (const inode of this.#byNodeid.values()) if (inode !== this.#root) this.#remove(inode);
   }
 
   close(): void {
     this.clear();
-    this.#remove(this.root);
+    this.#remove(this.#root);
   }
 
-  #count(
-    fd: number,
-    stat: StatBuffer,
-    home: Map<InodeKey, Inode>,
-    key: InodeKey,
-  ): Inode | undefined {
+  #count(fd: number, stat: StatBuffer, home: Map<InodeKey, Inode>, key: InodeKey): number {
     const known = home.get(key);
     if (known !== undefined) {
       close(fd);
       known.lookups++;
-      return known;
+      return known.nodeid;
     }
     if (this.full) {
       close(fd);
-      return undefined;
+      return -ENFILE;
     }
-    return this.#insert(fd, stat, home, key);
+    return this.#insert(fd, stat, home, key).nodeid;
   }
 
   #insert(fd: number, stat: StatBuffer, home: Map<InodeKey, Inode>, key: InodeKey): Inode {

@@ -6,7 +6,6 @@ import {
   ENOENT,
   EPERM,
   EROFS,
-  ESTALE,
   encodeName,
   PATH_MAX,
   RENAME_EXCHANGE,
@@ -38,8 +37,13 @@ import {
 
 const S_IALLUGO = 0o7777;
 
-/** Delivers what the name in `share.name` stands for in the directory `parentFd`. */
-export function lookupName(share: Share, parentFd: number, reply: EntryReply): number {
+/** Delivers what `share.name` stands for in the directory `parent`, which `parentFd` holds. */
+export function lookupName(
+  share: Share,
+  parent: number,
+  parentFd: number,
+  reply: EntryReply,
+): number {
   const fd = openAt(parentFd, share.name.bytes, O_PATH);
   if (fd < 0) return fd;
   const failure = share.stat.read(fd);
@@ -48,36 +52,42 @@ export function lookupName(share: Share, parentFd: number, reply: EntryReply): n
     return failure;
   }
   if (share.settings.symlinks === "follow" && (share.stat.mode & S_IFMT) === S_IFLNK) {
-    return lookupTarget(share, parentFd, fd, reply);
+    return lookupTarget(share, parent, parentFd, fd, reply);
   }
-  return share.deliver(fd, reply);
+  return share.deliver(fd, parent, reply);
 }
 
 /** Delivers the target of the symbolic link `linkFd`, or the link itself where it has none inside. */
-function lookupTarget(share: Share, parentFd: number, linkFd: number, reply: EntryReply): number {
+function lookupTarget(
+  share: Share,
+  parent: number,
+  parentFd: number,
+  linkFd: number,
+  reply: EntryReply,
+): number {
   const { stat } = share;
-  const linkKey = `${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
+  const link = share.inodes.linkOf(stat);
   const fd = followLink(share, parentFd);
   if (fd >= 0) {
     if (stat.read(fd) === 0) {
       close(linkFd);
-      if ((stat.mode & S_IFMT) !== S_IFDIR) return share.deliver(fd, reply);
-      return share.deliverInode(share.inodes.adoptAlias(fd, stat, linkKey), reply);
+      if ((stat.mode & S_IFMT) !== S_IFDIR) return share.deliver(fd, 0, reply);
+      return share.deliverNode(share.inodes.adoptAlias(fd, stat, link), reply);
     }
     close(fd);
   }
   const failure = stat.read(linkFd);
-  if (failure === 0) return share.deliver(linkFd, reply);
+  if (failure === 0) return share.deliver(linkFd, parent, reply);
   close(linkFd);
   return failure;
 }
 
 export function lookup(share: Share, parent: number, name: string, reply: EntryReply): number {
-  const directory = share.inodes.get(parent);
-  if (directory === undefined) return -ESTALE;
+  const directory = share.inodes.fd(parent);
+  if (directory < 0) return directory;
   const invalid = share.name.set(name);
   if (invalid < 0) return invalid;
-  const result = lookupName(share, directory.fd, reply);
+  const result = lookupName(share, parent, directory, reply);
   if (result === -ENOENT && share.settings.negativeTimeoutMs > 0) {
     reply.nodeid = 0;
     reply.entryValidMs = share.settings.negativeTimeoutMs;
@@ -89,10 +99,10 @@ export function lookup(share: Share, parent: number, name: string, reply: EntryR
 /** The fd of the directory `parent` in which a name is about to change, `share.name` set; or an errno. */
 export function changeIn(share: Share, parent: number, name: string): number {
   if (share.settings.readOnly) return -EROFS;
-  const directory = share.inodes.get(parent);
-  if (directory === undefined) return -ESTALE;
+  const directory = share.inodes.fd(parent);
+  if (directory < 0) return directory;
   const invalid = share.name.set(name);
-  return invalid < 0 ? invalid : directory.fd;
+  return invalid < 0 ? invalid : directory;
 }
 
 /** The permission bits to add to a new file whose mode is in `share.stat`, as the host's umask took them. */
@@ -103,6 +113,7 @@ export function bitsLostToUmask(share: Share, mode: number): number {
 /** Delivers the node just made as `share.name`, which is of `type`, after undoing the host's umask. */
 function deliverNew(
   share: Share,
+  parent: number,
   parentFd: number,
   type: number,
   mode: number,
@@ -124,7 +135,7 @@ function deliverNew(
     close(fd);
     return failure;
   }
-  return share.deliver(fd, reply);
+  return share.deliver(fd, parent, reply);
 }
 
 export function mkdir(
@@ -141,7 +152,7 @@ export function mkdir(
   let result = share.caller.assume(ctx, 0);
   if (result === 0) result = mkdirAt(dir, share.name.bytes, mode & S_IALLUGO);
   share.caller.restore();
-  return result < 0 ? result : deliverNew(share, dir, S_IFDIR, mode, ctx.uid, reply);
+  return result < 0 ? result : deliverNew(share, parent, dir, S_IFDIR, mode, ctx.uid, reply);
 }
 
 /** Device nodes are refused: on the host they would be the host's devices (CVE-2020-35517). */
@@ -161,7 +172,7 @@ export function mknod(
   let result = share.caller.assume(ctx, mode);
   if (result === 0) result = mknodAt(dir, share.name.bytes, type | (mode & S_IALLUGO));
   share.caller.restore();
-  return result < 0 ? result : deliverNew(share, dir, type, mode, ctx.uid, reply);
+  return result < 0 ? result : deliverNew(share, parent, dir, type, mode, ctx.uid, reply);
 }
 
 export function symlink(
@@ -183,7 +194,7 @@ export function symlink(
   let result = share.caller.assume(ctx, 0);
   if (result === 0) result = symlinkAt(targetBytes, dir, share.name.bytes);
   share.caller.restore();
-  return result < 0 ? result : lookupName(share, dir, reply);
+  return result < 0 ? result : lookupName(share, parent, dir, reply);
 }
 
 export function link(
@@ -195,22 +206,20 @@ export function link(
 ): number {
   const dir = changeIn(share, newParent, newName);
   if (dir < 0) return dir;
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
   if (share.settings.symlinks === "deny") return -EPERM;
-  if (inode.type === S_IFDIR) return -EPERM;
-  const linked = linkAt(share.procFd, inode.fd, dir, share.name.bytes);
+  if (share.inodes.type(nodeid) === S_IFDIR) return -EPERM;
+  const linked = linkAt(share.procFd, fd, dir, share.name.bytes);
   if (linked < 0) return linked;
-  const failure = share.stat.read(inode.fd);
-  if (failure < 0) return failure;
-  inode.lookups++;
-  return share.deliverInode(inode, reply);
+  const failure = share.stat.read(fd);
+  return failure < 0 ? failure : share.deliverAgain(nodeid, newParent, reply);
 }
 
 export function readlink(share: Share, nodeid: number, target: Uint8Array): number {
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
-  return inode.type === S_IFLNK ? readlinkOf(inode.fd, target) : -EINVAL;
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
+  return share.inodes.type(nodeid) === S_IFLNK ? readlinkOf(fd, target) : -EINVAL;
 }
 
 export function unlink(share: Share, parent: number, name: string): number {
@@ -234,10 +243,12 @@ export function rename(
 ): number {
   const dir = changeIn(share, parent, name);
   if (dir < 0) return dir;
-  const newDir = share.inodes.get(newParent);
-  if (newDir === undefined) return -ESTALE;
+  const newDir = share.inodes.fd(newParent);
+  if (newDir < 0) return newDir;
   const invalid = share.newName.set(newName);
   if (invalid < 0) return invalid;
   if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return -EINVAL;
-  return renameAt(dir, share.name.bytes, newDir.fd, share.newName.bytes, flags);
+  const result = renameAt(dir, share.name.bytes, newDir, share.newName.bytes, flags);
+  if (result === 0) share.moved(newParent, newDir);
+  return result;
 }

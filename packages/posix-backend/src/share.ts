@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
-import { ENFILE, errnoName } from "@supermachine/fuse-protocol";
+import { errnoName } from "@supermachine/fuse-protocol";
 import type { AttrReply, EntryReply } from "@supermachine/fuse-server";
 import { Caller } from "./caller.js";
 import { PosixBackendError } from "./error.js";
 import { HandleTable } from "./handle-table.js";
-import { type Inode, InodeTable } from "./inode-table.js";
+import { InodeTable } from "./inode-table.js";
 import { NameBuffer } from "./name-buffer.js";
 import type { Settings } from "./options.js";
 import { StatBuffer } from "./stat-buffer.js";
@@ -80,21 +80,31 @@ export class Share implements Disposable {
   /**
    * Hands the inode that the O_PATH handle `fd` holds to the guest, and takes over `fd`. `stat` holds its
    * attributes; 0 or a negated errno.
+   *
+   * @param parent - The directory in which it is `name`; 0 when it has no name, or not that one.
    */
-  deliver(fd: number, reply: EntryReply): number {
-    return this.deliverInode(this.inodes.adopt(fd, this.stat), reply);
+  deliver(fd: number, _parent: number, reply: EntryReply): number {
+    return this.deliverNode(this.inodes.adopt(fd, this.stat), reply);
   }
 
-  /** As {@link deliver}, for what the inode table has taken over already. */
-  deliverInode(inode: Inode | undefined, reply: EntryReply): number {
-    if (inode === undefined) return -ENFILE;
-    reply.nodeid = inode.nodeid;
+  /** As {@link deliver}, for a node that the client holds, and that is `name` in `parent` as well now. */
+  deliverAgain(nodeid: number, _parent: number, reply: EntryReply): number {
+    return this.deliverNode(this.inodes.addLookup(nodeid), reply);
+  }
+
+  /** As {@link deliver}, for a node that the inode table has counted already; or its errno. */
+  deliverNode(nodeid: number, reply: EntryReply): number {
+    if (nodeid < 0) return nodeid;
+    reply.nodeid = nodeid;
     reply.generation = 0;
     reply.entryValidMs = this.entryValidMs;
     reply.attrValidMs = this.attrValidMs;
     this.stat.copyTo(reply.attr);
     return 0;
   }
+
+  /** A file has become `newName` in the directory `parent`, which `parentFd` holds. */
+  moved(_parent: number, _parentFd: number): void {}
 
   /** Answers with the present attributes of what `fd` holds; 0 or a negated errno. */
   describe(fd: number, reply: AttrReply): number {

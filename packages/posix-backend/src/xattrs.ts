@@ -1,5 +1,5 @@
 /** Operations on extended attributes. */
-import { EOPNOTSUPP, ERANGE, EROFS, ESTALE, XATTR_LIST_MAX } from "@supermachine/fuse-protocol";
+import { EOPNOTSUPP, ERANGE, EROFS, XATTR_LIST_MAX } from "@supermachine/fuse-protocol";
 import type { Share } from "./share.js";
 import * as sys from "./syscalls/linux.js";
 
@@ -13,11 +13,11 @@ function isVisible(share: Share, name: string): boolean {
 
 /** `share.name` set to the attribute's name and the fd of the node; or a negated errno. */
 function prepare(share: Share, nodeid: number, name: string): number {
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
   if (!isVisible(share, name)) return -EOPNOTSUPP;
   const invalid = share.name.setAttribute(name);
-  return invalid < 0 ? invalid : inode.fd;
+  return invalid < 0 ? invalid : fd;
 }
 
 export function setxattr(
@@ -46,10 +46,10 @@ export function removexattr(share: Share, nodeid: number, name: string): number 
 const everyName = Buffer.alloc(XATTR_LIST_MAX);
 
 export function listxattr(share: Share, nodeid: number, list: Uint8Array): number {
-  const inode = share.inodes.get(nodeid);
-  if (inode === undefined) return -ESTALE;
-  if (share.settings.privilegedXattrs) return sys.listxattr(inode.fd, list);
-  const length = sys.listxattr(inode.fd, everyName);
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
+  if (share.settings.privilegedXattrs) return sys.listxattr(fd, list);
+  const length = sys.listxattr(fd, everyName);
   if (length < 0) return length;
   let visible = 0;
   for (let start = 0; start < length; ) {
