@@ -25,6 +25,11 @@ export const ExitReason = {
   DEBUG: 9,
   /** The guest can take an interrupt now (only when the host asked to be told). */
   INTERRUPT_WINDOW: 10,
+  /**
+   * The guest accessed a slot whose host memory cannot be accessed so. Running again repeats the access.
+   * Where the hypervisor emulates the instruction, the access is an MMIO exit instead.
+   */
+  MEMORY_FAULT: 11,
 } as const;
 
 /** One of the {@link ExitReason} values. */

@@ -1,3 +1,4 @@
+import type { FileWindow } from "./file-window.js";
 import type { VmHandle, VmOptions, VmToken } from "./vm.js";
 import type { X86Host } from "./x86.js";
 
@@ -34,4 +35,9 @@ export interface Hypervisor {
   attachVm(token: VmToken): VmHandle;
   /** Memory for guests that need nothing special. `size` in bytes, rounded up to pages. */
   allocateMemory(size: number): HostMemory;
+  /**
+   * Reserves addresses for a window of files, with nothing mapped. `size` in bytes, a multiple of 2 MiB.
+   * Absent where the platform cannot change what a slot shows while its VM runs.
+   */
+  createFileWindow?(size: number): FileWindow;
 }

@@ -7,6 +7,7 @@
 export type { Arm64CoreRegister, Arm64SystemRegister, Arm64Vcpu } from "./arm64.js";
 export { HypervisorError } from "./errors.js";
 export { ExitReason, SystemEvent, type VcpuExit } from "./exit.js";
+export type { FileWindow } from "./file-window.js";
 export { type GuestSpeed, MINIMUM_GUEST_SPEED, measureGuestSpeed } from "./guest-speed.js";
 export type { Availability, HostMemory, Hypervisor } from "./hypervisor.js";
 export type { VcpuHandle, VcpuKickToken } from "./vcpu.js";

@@ -66,7 +66,6 @@ const remedies: Readonly<Record<string, string>> = {
   "KVM_SET_LAPIC EINVAL": "there is no local APIC without an interrupt controller",
   "KVM_GET_IRQCHIP ENXIO": "create the interrupt controller first",
   "KVM_SET_IRQCHIP ENXIO": "create the interrupt controller first",
-  "KVM_RUN EFAULT": "a memory slot points to host memory that is not mapped (any more)",
   "KVM_RUN ENOMEM": "the host is out of memory",
   "KVM_SET_CPUID2 EINVAL": "CPUID cannot change after the vCPU ran, or has too many leaves",
   "KVM_SET_TSC_KHZ EINVAL": "the host cannot scale the TSC to this frequency",

@@ -30,6 +30,10 @@ for (const [name, value] of Object.entries(constants)) {
   if (name.startsWith("KVM_EXIT_")) names.set(value, name);
 }
 
+/** `<linux/kvm.h>` of Linux 6.8 and later; its union member starts with flags, gpa and size. */
+const KVM_EXIT_MEMORY_FAULT = 39;
+names.set(KVM_EXIT_MEMORY_FAULT, "KVM_EXIT_MEMORY_FAULT");
+
 /** Indexed by KVM's exit reason; a table, because every exit passes through it. */
 const reasons = new Array<ExitReason>(64).fill(ExitReason.UNKNOWN);
 reasons[constants.KVM_EXIT_IO] = ExitReason.IO;
@@ -42,6 +46,7 @@ reasons[constants.KVM_EXIT_FAIL_ENTRY] = ExitReason.FAIL_ENTRY;
 reasons[constants.KVM_EXIT_INTR] = ExitReason.INTERRUPTED;
 reasons[constants.KVM_EXIT_INTERNAL_ERROR] = ExitReason.INTERNAL_ERROR;
 reasons[constants.KVM_EXIT_SYSTEM_EVENT] = ExitReason.SYSTEM_EVENT;
+reasons[KVM_EXIT_MEMORY_FAULT] = ExitReason.MEMORY_FAULT;
 
 const internalErrors = [
   "unknown",
@@ -73,6 +78,11 @@ export class KvmExit implements VcpuExit {
 
   get rawReason(): number {
     return this.#page.getUint32(EXIT_REASON, true);
+  }
+
+  /** Puts into the page what Linux before 6.8 leaves to KVM_RUN's EFAULT alone. */
+  setMemoryFault(): void {
+    this.#page.setUint32(EXIT_REASON, KVM_EXIT_MEMORY_FAULT, true);
   }
 
   get port(): number {
@@ -158,6 +168,8 @@ export class KvmExit implements VcpuExit {
         )}`;
       case ExitReason.INTERNAL_ERROR:
         return `${name}: ${this.#internalError()}`;
+      case ExitReason.MEMORY_FAULT:
+        return `${name}: the host memory behind an address of the guest cannot be accessed`;
       case ExitReason.SYSTEM_EVENT:
         return `${name}: type ${this.systemEvent}`;
       case ExitReason.UNKNOWN:

@@ -7,7 +7,7 @@ import type {
   VmToken,
   X86Host,
 } from "@supermachine/hypervisor";
-import { closeFd, Mapping } from "@supermachine-internal/libc";
+import { closeFd, FileWindow, Mapping } from "@supermachine-internal/libc";
 import { KvmError } from "./errors.js";
 import { checkExtension, ioctl } from "./ioctl.js";
 import { DEFAULT_KICK_SIGNAL } from "./kick.js";
@@ -42,6 +42,8 @@ const required: readonly CapabilityName[] = [
  * One page of identity map, then three of task state, below the top of the first 4 GiB.
  */
 export const RESERVED_GUEST_RANGE = { address: 0xfffb_c000, size: 0x4000 } as const;
+
+const WINDOW_UNIT = 2 << 20;
 
 const kickSignals: ReadonlySet<number> = new Set([DEFAULT_KICK_SIGNAL, 12, 29]);
 
@@ -118,6 +120,15 @@ export class Kvm implements Hypervisor {
       throw new KvmError("ERR_KVM_ARGUMENT", `cannot allocate ${size} bytes of memory`);
     }
     return Mapping.anonymous(Math.ceil(size / 4096) * 4096);
+  }
+
+  /** KVM follows what the process maps at a slot's addresses, so mmap(2) is all there is to a window. */
+  createFileWindow(size: number): FileWindow {
+    if (!Number.isSafeInteger(size) || size <= 0 || size % WINDOW_UNIT !== 0) {
+      const message = `a window of ${size} bytes: give a multiple of ${WINDOW_UNIT}`;
+      throw new KvmError("ERR_KVM_ARGUMENT", message);
+    }
+    return new FileWindow(size);
   }
 
   #withDevice<T>(use: (fd: number) => T): T {

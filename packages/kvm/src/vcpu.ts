@@ -13,6 +13,7 @@ import { KvmX86Vcpu } from "./registers/x86-vcpu.js";
 
 const EINTR = 4;
 const EAGAIN = 11;
+const EFAULT = 14;
 
 /** A KVM vCPU: owns its file descriptor and the mapping of its run page. */
 export class KvmVcpu implements VcpuHandle {
@@ -53,6 +54,10 @@ export class KvmVcpu implements VcpuHandle {
   run(): ExitReason {
     const errno = runVcpu(this.#openFd());
     if (errno === 0) return this.exit.reason;
+    if (errno === EFAULT) {
+      this.exit.setMemoryFault();
+      return Reason.MEMORY_FAULT;
+    }
     // EAGAIN: a vCPU that waited for its start-up IPI has got one.
     if (errno !== EINTR && errno !== EAGAIN) throw ioctlError("KVM_RUN", errno);
     this.#kickTarget.acknowledge();

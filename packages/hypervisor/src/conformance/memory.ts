@@ -1,6 +1,17 @@
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { ExitReason } from "../exit.js";
-import { MEMORY_SIZE } from "./machine.js";
+import { CODE, type Machine, MEMORY_SIZE } from "./machine.js";
 import type { Suite } from "./suite.js";
 
 const SECOND = 0x2_0000;
@@ -12,6 +23,39 @@ const readFirstByte = [0xa0, 0x00, 0x00, 0xe6, 0x10];
 // mov byte [1], 0x77
 const writeSecondByte = [0xc6, 0x06, 0x01, 0x00, 0x77];
 const hlt = 0xf4;
+
+const PAGE = 4096;
+const WINDOW = 2 << 20;
+
+function temporaryFile(size: number) {
+  const directory = mkdtempSync(join(tmpdir(), "window-"));
+  const path = join(directory, "file");
+  const fd = openSync(path, "w+");
+  ftruncateSync(fd, size);
+  return {
+    path,
+    fd,
+    [Symbol.dispose]: () => {
+      closeSync(fd);
+      rmSync(directory, { recursive: true });
+    },
+  };
+}
+
+/**
+ * The next access of the guest is one that the slot's host memory does not allow; then the guest is back
+ * at its start. Hypervisors that emulate the instruction report MMIO.
+ */
+function expectFault(machine: Machine, address: number): void {
+  const reason = machine.run();
+  if (reason === ExitReason.MMIO) {
+    expect(machine.vcpu.exit.address).toBe(address);
+    machine.vcpu.completeExit();
+  } else {
+    expect(reason).toBe(ExitReason.MEMORY_FAULT);
+  }
+  machine.jump(CODE);
+}
 
 /** Slots: what the guest sees where, and what happens where it sees nothing. */
 export function testMemory(suite: Suite): void {
@@ -93,6 +137,41 @@ export function testMemory(suite: Suite): void {
     expect(machine.vm.takeDirtyLog(1)[0]).toBe(0);
     machine.vm.unmapMemory(1);
     expect(() => machine.vm.takeDirtyLog(1)).toThrow();
+  });
+
+  test("files come and go in a window while its slot stays", (context) => {
+    const window = suite.hypervisor.createFileWindow?.(WINDOW);
+    if (window === undefined) return context.skip("no windows of files here");
+    using _window = window;
+    using file = temporaryFile(2 * PAGE);
+    const secondPage = () => [...readFileSync(file.path).subarray(PAGE, PAGE + 2)];
+    writeSync(file.fd, Buffer.from([0x33]), 0, 1, PAGE);
+    using machine = suite.machine({
+      code: [...loadSegment, ...readFirstByte, ...writeSecondByte, hlt],
+    });
+    const slot = { slot: 1, guestAddress: SECOND, hostAddress: window.hostAddress, size: PAGE };
+    machine.vm.mapMemory(slot);
+    expectFault(machine, SECOND);
+
+    expect(window.map(file.fd, PAGE, PAGE, 0, false)).toBe(0);
+    expect(machine.runTo(ExitReason.IO).value).toBe(0x33);
+    expectFault(machine, SECOND + 1); // the write to what is mapped read-only
+    expect(secondPage()).toEqual([0x33, 0]);
+
+    expect(window.map(file.fd, PAGE, PAGE, 0, true)).toBe(0);
+    expect(machine.runToHalt()).toEqual([{ at: 0x10, length: 1, wrote: 0x33 }]);
+    expect(secondPage()).toEqual([0x33, 0x77]);
+
+    machine.jump(CODE);
+    ftruncateSync(file.fd, PAGE);
+    expectFault(machine, SECOND);
+    expect(window.mapZeros(0, PAGE)).toBe(0);
+    expect(machine.runToHalt()).toEqual([{ at: 0x10, length: 1, wrote: 0 }]);
+
+    machine.jump(CODE);
+    expect(window.unmap(0, PAGE)).toBe(0);
+    expectFault(machine, SECOND);
+    machine.vm.unmapMemory(1);
   });
 
   test("overlapping, misaligned and empty slots are refused", () => {
