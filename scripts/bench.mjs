@@ -3,6 +3,7 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
+import { median } from "./median.mjs";
 
 /**
  * One thing measured, ours and a peer's.
@@ -27,15 +28,6 @@ import { fileURLToPath } from "node:url";
  * @property {number | null} ratio above 1 where ours is better
  * @property {number} n samples of ours
  */
-
-/** @param {readonly number[]} samples */
-export function median(samples) {
-  if (samples.length === 0) return null;
-  const sorted = [...samples].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? 0) + upper) / 2;
-}
 
 /**
  * @param {Measurement} measurement
