@@ -37,6 +37,8 @@ export interface BackendFeatures {
   readonly posixAcl?: boolean;
   /** `lookup` resolves `.` and `..` (`FUSE_EXPORT_SUPPORT`), which NFS export needs. */
   readonly exportSupport?: boolean;
+  /** The kernel may collect writes, as with the session's `writebackCache`. */
+  readonly writebackCache?: boolean;
 }
 
 /**

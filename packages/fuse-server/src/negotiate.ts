@@ -53,6 +53,11 @@ export interface Wishes {
   readonly mapAlignment: number;
   /** Of {@link PassthroughOptions}; 0 without. */
   readonly maxStackDepth: number;
+  readonly hostKernel: boolean;
+}
+
+function wantsWriteback(backend: FsBackend, wishes: Wishes): boolean {
+  return wishes.writebackCache || backend.features?.writebackCache === true;
 }
 
 /** The flags to ask for: those that cost nothing, and those that the backend has methods for. */
@@ -86,9 +91,9 @@ function wantedFlags(backend: FsBackend, wishes: Wishes): bigint {
     when(features.appliesUmask, FUSE_DONT_MASK) |
     when(features.posixAcl, FUSE_POSIX_ACL) |
     when(features.exportSupport, FUSE_EXPORT_SUPPORT) |
-    when(wishes.writebackCache, FUSE_WRITEBACK_CACHE) |
+    when(wantsWriteback(backend, wishes), FUSE_WRITEBACK_CACHE) |
     // Linux refuses the two together: cached writes could not be told from the file's own.
-    when(wishes.maxStackDepth > 0 && !wishes.writebackCache, FUSE_PASSTHROUGH)
+    when(wishes.maxStackDepth > 0 && !wantsWriteback(backend, wishes), FUSE_PASSTHROUGH)
   );
 }
 
@@ -139,6 +144,7 @@ export function negotiate(slot: RequestSlot, backend: FsBackend, wishes: Wishes)
   view.setUint16(REPLY + reply.map_alignment, wishes.mapAlignment, true);
   const stackDepth = (flags & FUSE_PASSTHROUGH) === 0n ? 0 : wishes.maxStackDepth;
   view.setUint32(REPLY + reply.max_stack_depth, stackDepth, true);
-  const info = { minor, flags, maxWrite, maxReadahead };
+  const { hostKernel } = wishes;
+  const info = { minor, flags, maxWrite, maxReadahead, hostKernel };
   return { kind: "agreed", length: fuse_init_out.size, info };
 }

@@ -69,6 +69,11 @@ export interface SessionInfo {
   readonly maxWrite: number;
   /** Bytes of read-ahead. */
   readonly maxReadahead: number;
+  /**
+   * The client is the kernel of this host, through /dev/fuse: it has asked for the privileges that an
+   * operation takes on this host, which no other client can be trusted to do.
+   */
+  readonly hostKernel: boolean;
 }
 
 /** Takes the records of a directory listing. */

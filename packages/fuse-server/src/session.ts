@@ -70,6 +70,8 @@ export interface SessionOptions {
    * (`OpenReply.passthroughFd`). Not together with `writebackCache`. Default: it cannot.
    */
   readonly passthrough?: PassthroughOptions;
+  /** The client is the kernel of this host (`SessionInfo.hostKernel`). Default false. */
+  readonly hostKernel?: boolean;
   /** Default: warnings on the process. */
   readonly logger?: Logger;
 }
@@ -105,6 +107,7 @@ export class Session implements Disposable {
       mapAlignment: options.mapAlignment ?? 12,
       maxStackDepth:
         options.passthrough === undefined ? 0 : (options.passthrough.maxStackDepth ?? 1),
+      hostKernel: options.hostKernel ?? false,
     };
     this.#validity = {
       entryValidMs: options.entryValidMs ?? 1000,
