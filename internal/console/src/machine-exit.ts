@@ -8,6 +8,8 @@ export type MachineExitReason =
   | "triple-fault"
   /** The host stopped the machine. */
   | "stopped"
+  /** The guest touched memory that the host cannot back: see the `dax` option of shares. */
+  | "memory-fault"
   /** The hypervisor could not run the guest on. */
   | "hypervisor-error";
 

@@ -4,6 +4,7 @@ import {
   MmioAction,
   MmioDevice,
   MmioRegisters,
+  type SharedMemoryRegion,
   VIRTIO_MMIO_QUEUE_NOTIFY,
   type VirtioDevice,
 } from "@supermachine/virtio";
@@ -12,6 +13,7 @@ import { VmmError } from "./errors.js";
 import {
   FIRST_DEVICE_GSI,
   MAX_DEVICES,
+  sharedMemoryAddresses,
   VIRTIO_MMIO_SIZE,
   VIRTIO_MMIO_START,
 } from "./memory-map.js";
@@ -28,11 +30,15 @@ export class DeviceBus implements Disposable {
   readonly #resources = new ResourceStack();
   readonly #devices: readonly MmioDevice[];
 
-  /** `onFailure` hears why a device stopped: a hostile or broken driver in the guest. */
+  /**
+   * `sharedMemory` says where the devices' shared memory regions may lie.
+   * `onFailure` hears why a device stopped: a hostile or broken driver in the guest.
+   */
   constructor(
     vm: VmHandle,
     memory: GuestMemory,
     devices: readonly VirtioDevice[],
+    sharedMemory: SharedMemoryPlace,
     onFailure: (reason: Error) => void,
   ) {
     if (devices.length > MAX_DEVICES) {
@@ -42,8 +48,9 @@ export class DeviceBus implements Disposable {
       );
     }
     try {
+      const placed = placeRegions(devices, sharedMemory);
       this.#devices = devices.map((device, index) =>
-        this.#attach(vm, memory, device, index, onFailure),
+        this.#attach(vm, memory, device, index, placed.get(device), onFailure),
       );
     } catch (error) {
       this.#resources.dispose();
@@ -56,6 +63,7 @@ export class DeviceBus implements Disposable {
     memory: GuestMemory,
     device: VirtioDevice,
     index: number,
+    region: PlacedRegion | undefined,
     onFailure: (reason: Error) => void,
   ): MmioDevice {
     const resources = this.#resources;
@@ -63,7 +71,7 @@ export class DeviceBus implements Disposable {
     resources.use(vm.bindInterrupt(FIRST_DEVICE_GSI + index, interrupt.fd));
     const shared = new SharedArrayBuffer(MmioRegisters.byteLength(device.queueSizes.length));
     this.registers.push(shared);
-    const registers = MmioRegisters.create(device, shared);
+    const registers = MmioRegisters.create(device, shared, 0, region);
     const mmio = new MmioDevice(device, memory, registers, () => interrupt.signal(), {
       onFailure,
     });
@@ -74,12 +82,23 @@ export class DeviceBus implements Disposable {
       resources.use(doorbell.watch(() => mmio.handle(MmioAction.notify, queue)));
     });
     resources.use(mmio);
+    if (region !== undefined) {
+      const { slot, guestAddress, hostAddress, length: size } = region;
+      vm.mapMemory({ slot, guestAddress, hostAddress, size });
+      resources.defer(() => vm.unmapMemory(slot));
+    }
     return mmio;
   }
 
   /** Carries out a register write that a vCPU thread could not finish by itself. */
   handle({ device, action, value, offset, size }: RegisterWrite): void {
     this.#devices[device]?.handle(action, value, offset, size);
+  }
+
+  /** A vCPU met memory that cannot be accessed; answers whether a device has mended its own. */
+  repairMemory(): boolean {
+    const repaired = this.#devices.map(({ device }) => device.sharedMemory?.repair?.() ?? false);
+    return repaired.includes(true);
   }
 
   /** How Linux learns where the devices are (virtio_mmio.device, kernel-parameters.txt). */
@@ -95,6 +114,38 @@ export class DeviceBus implements Disposable {
   [Symbol.dispose](): void {
     this.#resources.dispose();
   }
+}
+
+/** Where shared memory regions may lie. */
+export interface SharedMemoryPlace {
+  /** As for the machine's RAM. */
+  readonly memoryMiB: number;
+  /** The first memory slot that is free. */
+  readonly firstSlot: number;
+}
+
+interface PlacedRegion extends SharedMemoryRegion {
+  readonly slot: number;
+  readonly guestAddress: number;
+}
+
+function placeRegions(
+  devices: readonly VirtioDevice[],
+  { memoryMiB, firstSlot }: SharedMemoryPlace,
+): Map<VirtioDevice, PlacedRegion> {
+  const regions = devices.flatMap((device) =>
+    device.sharedMemory === undefined ? [] : [{ device, region: device.sharedMemory }],
+  );
+  const addresses = sharedMemoryAddresses(
+    memoryMiB,
+    regions.map(({ region }) => region.length),
+  );
+  return new Map(
+    regions.map(({ device, region }, index) => {
+      const guestAddress = addresses[index] ?? 0;
+      return [device, { ...region, slot: firstSlot + index, guestAddress }];
+    }),
+  );
 }
 
 function windowOf(index: number): number {

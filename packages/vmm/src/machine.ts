@@ -100,8 +100,12 @@ export class Machine implements AsyncDisposable {
       });
       this.#vm.createInterruptController();
       this.#bus = resources.use(
-        new DeviceBus(this.#vm, memory, options.devices ?? [], (reason) =>
-          options.onDeviceFailure?.(reason),
+        new DeviceBus(
+          this.#vm,
+          memory,
+          options.devices ?? [],
+          { memoryMiB, firstSlot: ram.length },
+          (reason) => options.onDeviceFailure?.(reason),
         ),
       );
 
@@ -160,7 +164,7 @@ export class Machine implements AsyncDisposable {
         this.#kicks[index] = message.kick;
         return;
       case "request":
-        this.#control.serve(index, (write) => this.#bus.handle(write));
+        this.#control.serve(index, this.#bus);
         return;
       case "console":
         this.#console.append(message.bytes);
@@ -178,6 +182,11 @@ export class Machine implements AsyncDisposable {
     else if (end === "reset") this.#finish("shutdown", "the guest shut down");
     else if (end === "triple-fault") {
       this.#finish("triple-fault", `the guest's processor gave up with a triple fault: ${detail}`);
+    } else if (end === "memory-fault") {
+      this.#finish(
+        "memory-fault",
+        "the guest accessed a share's window of files where nothing is mapped, or wrote where it may only read",
+      );
     } else this.#finish("hypervisor-error", `the hypervisor cannot run the guest on: ${detail}`);
   }
 

@@ -42,6 +42,9 @@ export const COMMAND_LINE_ADDRESS = 0x2_0000;
 export const EBDA_ADDRESS = 0x9_fc00;
 export const HIGH_MEMORY_START = 0x10_0000;
 
+/** Shared memory regions of devices start at multiples of this, so that the guest can map large pages. */
+const SHARED_MEMORY_ALIGNMENT = GiB;
+
 /** A JavaScript view of native memory stays below 4 GiB, so larger RAM is several ranges. */
 const MAX_RANGE = 3 * GiB;
 
@@ -58,4 +61,18 @@ export function ramRanges(memoryMiB: number): RamRange[] {
   add(0, low);
   add(HIGH_RAM_START, total - low);
   return ranges;
+}
+
+/**
+ * Where the shared memory regions of devices, of these sizes, lie: above all RAM, for Linux adds them
+ * to its memory map like RAM.
+ */
+export function sharedMemoryAddresses(memoryMiB: number, sizes: readonly number[]): number[] {
+  const last = ramRanges(memoryMiB).at(-1);
+  let next = Math.max(HIGH_RAM_START, last === undefined ? 0 : last.guestAddress + last.size);
+  return sizes.map((size) => {
+    const address = Math.ceil(next / SHARED_MEMORY_ALIGNMENT) * SHARED_MEMORY_ALIGNMENT;
+    next = address + size;
+    return address;
+  });
 }

@@ -19,6 +19,9 @@ const SIZE = 5;
 const IDLE = 0;
 const REQUESTED = 1;
 
+/** In the place of a device: the vCPU met memory that cannot be accessed. */
+const REPAIR = -1;
+
 /** A register write of the guest that the device thread must act on. */
 export interface RegisterWrite {
   /** Position of the device on the bus. */
@@ -28,6 +31,13 @@ export interface RegisterWrite {
   readonly offset: number;
   readonly size: number;
   readonly value: number;
+}
+
+/** What carries out the requests of vCPU threads. */
+export interface RequestHandler {
+  handle(write: RegisterWrite): void;
+  /** Mends memory that cannot be accessed; false where it cannot. */
+  repairMemory(): boolean;
 }
 
 export class VcpuControl {
@@ -66,6 +76,19 @@ export class VcpuControl {
     this.#words[at + VALUE] = write.value | 0;
     this.#words[at + OFFSET] = write.offset;
     this.#words[at + SIZE] = write.size;
+    this.#wait(at, wake);
+  }
+
+  /** On a vCPU thread: has memory mended that could not be accessed; answers whether it was. */
+  requestRepair(cpu: number, wake: () => void): boolean {
+    const at = MAILBOXES + cpu * MAILBOX_WORDS;
+    this.#words[at + DEVICE] = REPAIR;
+    this.#words[at + VALUE] = 0;
+    this.#wait(at, wake);
+    return Atomics.load(this.#words, at + VALUE) !== 0;
+  }
+
+  #wait(at: number, wake: () => void): void {
     Atomics.store(this.#words, at + STATE, REQUESTED);
     wake();
     while (!this.stopping && Atomics.load(this.#words, at + STATE) === REQUESTED) {
@@ -73,12 +96,16 @@ export class VcpuControl {
     }
   }
 
-  /** On the device thread: carries out the action that vCPU `cpu` waits for, if any. */
-  serve(cpu: number, act: (write: RegisterWrite) => void): void {
+  /** On the device thread: carries out what vCPU `cpu` waits for, if anything. */
+  serve(cpu: number, handler: RequestHandler): void {
     const at = MAILBOXES + cpu * MAILBOX_WORDS;
     if (Atomics.load(this.#words, at + STATE) !== REQUESTED) return;
     try {
-      act({
+      if (this.#words[at + DEVICE] === REPAIR) {
+        this.#words[at + VALUE] = handler.repairMemory() ? 1 : 0;
+        return;
+      }
+      handler.handle({
         device: this.#words[at + DEVICE] ?? 0,
         action: (this.#words[at + ACTION] ?? 0) as MmioAction,
         value: (this.#words[at + VALUE] ?? 0) >>> 0,

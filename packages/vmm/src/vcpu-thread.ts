@@ -29,7 +29,7 @@ export interface VcpuThreadData {
 }
 
 /** Why a vCPU thread ended. */
-export type VcpuEnd = "stopped" | "reset" | "triple-fault" | "hypervisor-error";
+export type VcpuEnd = "stopped" | "reset" | "triple-fault" | "memory-fault" | "hypervisor-error";
 
 /** What a vCPU thread tells the device thread. */
 export type VcpuMessage =
@@ -107,6 +107,11 @@ class VcpuThread {
           break;
         case ExitReason.SHUTDOWN:
           return { end: "triple-fault", detail: vcpu.exit.describe() };
+        case ExitReason.MEMORY_FAULT:
+          if (!this.#control.requestRepair(this.#data.index, this.#wake)) {
+            return { end: "memory-fault", detail: vcpu.exit.describe() };
+          }
+          break;
         case ExitReason.SYSTEM_EVENT:
           return { end: "reset", detail: vcpu.exit.describe() };
         default:
