@@ -37,7 +37,7 @@ export async function mountWithHelper(target: string, options: string): Promise<
     if (fd === undefined) {
       throw new FuseMountError("ERR_FUSE_MOUNT_FAILED", `${HELPER} passed no device back`);
     }
-    setNonBlocking(fd);
+    setNonBlocking(fd, true);
     return fd;
   } finally {
     resources.dispose();

@@ -4,4 +4,6 @@
  * @packageDocumentation
  */
 export { FuseMountError } from "./error.js";
-export { Mount, type MountOptions, mount } from "./mount.js";
+export { Mount, mount, type UnmountOptions } from "./mount.js";
+export { type BackendSource, type ModuleMountOptions, mountModule } from "./mount-module.js";
+export type { MountOptions } from "./mount-options.js";

@@ -11,6 +11,7 @@ export const MS_RDONLY = 1;
 export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
+export const MNT_FORCE = 1;
 export const MNT_DETACH = 2;
 
 /** `read(2)`: bytes, or -1. */
@@ -23,6 +24,11 @@ export const write = lazyFunction<(fd: number, buffer: Uint8Array, length: numbe
   "intptr_t write(int fd, const void *buf, size_t count)",
 );
 
+/** `ioctl(2)` with a pointer: the result, or -1. */
+export const ioctl = lazyFunction<
+  (fd: number, request: number, type: "void *", argument: Uint8Array) => number
+>("int ioctl(int fd, unsigned long request, ...)");
+
 const fcntlNative = lazyFunction<
   (fd: number, command: number, type: "int", argument: number) => number
 >("int fcntl(int fd, int cmd, ...)");
@@ -31,9 +37,10 @@ const F_SETFL = 4;
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
 
-/** Makes reads of a device opened by someone else return instead of waiting. */
-export function setNonBlocking(fd: number): void {
-  check(fcntlNative(fd, F_SETFL, "int", O_RDWR | O_NONBLOCK), "fcntl", `fd ${fd}`);
+/** Whether reads of the device wait for a request or return `EAGAIN`. */
+export function setNonBlocking(fd: number, nonBlocking: boolean): void {
+  const flags = nonBlocking ? O_RDWR | O_NONBLOCK : O_RDWR;
+  check(fcntlNative(fd, F_SETFL, "int", flags), "fcntl", `fd ${fd}`);
 }
 
 const umount2Native = lazyFunction<(target: string, flags: number) => number>(
@@ -92,7 +99,7 @@ export function unmount(target: string, flags: number): Promise<void> {
   ]);
 }
 
-/** For the end of the process: only safe once the device is closed. */
+/** For the end of the process. With `MNT_FORCE` the kernel does not wait for the server any more. */
 export function detachNow(target: string): void {
-  umount2Native(target, MNT_DETACH);
+  umount2Native(target, MNT_FORCE | MNT_DETACH);
 }

@@ -8,19 +8,9 @@ import { type FsBackend, MemoryFs } from "@supermachine/fuse-server";
 import { type Facility, requireFacility } from "@supermachine-internal/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Mount, mount } from "../src/index.js";
+import { shell } from "./shell.js";
 
 const run = promisify(execFile);
-
-/**
- * This process serves the mount, so it must not wait for it: not even with `cwd`, since starting a
- * child waits until the child has changed directory.
- */
-async function shell(script: string, directory: string): Promise<string> {
-  const env = { ...process.env, HOME: "/nonexistent", GIT_CONFIG_NOSYSTEM: "1", LC_ALL: "C" };
-  const inside = `cd "$0"\n${script}`;
-  const { stdout } = await run("bash", ["-euo", "pipefail", "-c", inside, directory], { env });
-  return stdout;
-}
 
 requireFacility("linux", "root", "fuse", "program:fusermount3").describe(
   "a mounted MemoryFs",
