@@ -75,6 +75,16 @@ export class InodeTable {
     return this.#byNodeid.get(nodeid)?.type ?? 0;
   }
 
+  /** The node of the inode whose attributes `stat` holds, if the client holds it. */
+  find(stat: StatBuffer): number | undefined {
+    return this.#volumeOf(stat).inodes.get(stat.inoKey)?.nodeid;
+  }
+
+  /** Every node that the client holds, the root included. */
+  nodeids(): Iterable<number> {
+    return this.#byNodeid.keys();
+  }
+
   /** Counts one more lookup of a node that the client holds; the nodeid, or a negated errno. */
   addLookup(nodeid: number): number {
     const inode = this.#byNodeid.get(nodeid);

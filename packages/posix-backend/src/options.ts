@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { PosixBackendError } from "./error.js";
 import { RLIMIT_NOFILE } from "./syscalls/constants.js";
 import { getrlimit } from "./syscalls/linux.js";
@@ -96,6 +97,16 @@ export interface PosixBackendOptions {
   readonly devices?: boolean;
   /** Clear set-id bits as the host's kernel does (`FUSE_HANDLE_KILLPRIV_V2`). Default true. */
   readonly killpriv?: boolean;
+  /**
+   * Tell the client what the host changes, where the transport can carry it (/dev/fuse can): then long
+   * timeouts are safe. Where nothing tells, the client trusts nothing for more than a second. Default false.
+   */
+  readonly watch?: boolean;
+  /**
+   * How many directories `watch` may watch; once there are more, what the client is told holds for a
+   * second. Default: three quarters of fs.inotify.max_user_watches.
+   */
+  readonly maxWatches?: number;
   /** How many nodes the client may hold: beyond it lookups of new ones fail with ENFILE. */
   readonly maxInodes?: number;
   /** How many files and directories may be open at once (ENFILE beyond). Default: an eighth of the limit. */
@@ -129,6 +140,16 @@ function fdLimit(): number {
   const limit = new Uint8Array(rlimitStruct.size);
   if (getrlimit(RLIMIT_NOFILE, limit) < 0) return 1024;
   return Math.min(Number(rlimitStruct.decode(limit).rlim_cur), 2 ** 30);
+}
+
+function watchLimit(): number {
+  try {
+    const limit = Number(readFileSync("/proc/sys/fs/inotify/max_user_watches", "latin1"));
+    return Math.max(16, Math.floor(limit * 0.75));
+  } catch {
+    // A kernel without inotify, where watching fails anyway.
+    return 16;
+  }
 }
 
 function countOption(name: string, value: number | undefined, byDefault: number): number {
@@ -182,6 +203,8 @@ export function settingsOf(options: PosixBackendOptions): Settings {
     locks: options.locks ?? false,
     devices: options.devices,
     killpriv: options.killpriv ?? true,
+    watch: options.watch ?? false,
+    maxWatches: countOption("maxWatches", options.maxWatches, watchLimit()),
     maxInodes: countOption("maxInodes", options.maxInodes, Math.max(16, Math.floor(limit * 0.75))),
     maxHandles: countOption("maxHandles", options.maxHandles, Math.max(16, limit >> 3)),
     maxFds: countOption("maxFds", options.maxFds, Math.max(16, Math.floor(limit * 0.75))),

@@ -1,4 +1,4 @@
-import { FUSE_WRITEBACK_CACHE } from "@supermachine/fuse-protocol";
+import { FUSE_WRITEBACK_CACHE, O_TRUNC, RENAME_EXCHANGE } from "@supermachine/fuse-protocol";
 import type {
   AttrReply,
   BackendFeatures,
@@ -6,6 +6,7 @@ import type {
   DirectorySink,
   EntryReply,
   FsBackend,
+  Notifier,
   OpenReply,
   RequestContext,
   SessionInfo,
@@ -17,9 +18,11 @@ import * as attributes from "./attributes.js";
 import * as directories from "./directories.js";
 import { PosixBackendError } from "./error.js";
 import * as files from "./files.js";
+import { ROOT_NODEID } from "./inode-table.js";
 import * as namespace from "./namespace.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
+import { PosixWatcher } from "./watch/posix-watcher.js";
 import * as xattrs from "./xattrs.js";
 
 function requireLinux(): void {
@@ -28,6 +31,20 @@ function requireLinux(): void {
     "ERR_POSIX_PLATFORM",
     `PosixBackend does not run on ${process.platform} ${process.arch}; it needs 64-bit Linux`,
   );
+}
+
+function watcherOf(share: Share): PosixWatcher {
+  const { maxWatches, negativeTimeoutMs, symlinks } = share.settings;
+  try {
+    return new PosixWatcher(share.inodes, {
+      maxWatches,
+      cachesAbsence: negativeTimeoutMs > 0,
+      followsLinks: symlinks === "follow",
+    });
+  } catch (error) {
+    share.close();
+    throw error;
+  }
 }
 
 /**
@@ -47,15 +64,19 @@ function requireLinux(): void {
 export class PosixBackend implements FsBackend, Disposable {
   readonly features: BackendFeatures = { killPrivileges: true };
   readonly #share: Share;
+  /** Every operation whose answer or effect the client will remember passes by it. */
+  readonly #watcher: PosixWatcher | undefined;
 
   /**
    * @param root - The directory to share; symbolic links in this path are followed, once.
-   * @throws {@link PosixBackendError} with `ERR_POSIX_PLATFORM`, `ERR_POSIX_PROC`, `ERR_POSIX_ROOT` or
-   * `ERR_POSIX_OPTION`.
+   * @throws {@link PosixBackendError} with `ERR_POSIX_PLATFORM`, `ERR_POSIX_PROC`, `ERR_POSIX_ROOT`,
+   * `ERR_POSIX_OPTION` or `ERR_POSIX_WATCH`.
    */
   constructor(root: string, options: PosixBackendOptions = {}) {
     requireLinux();
-    this.#share = new Share(root, settingsOf(options));
+    const settings = settingsOf(options);
+    this.#share = new Share(root, settings);
+    this.#watcher = settings.watch ? watcherOf(this.#share) : undefined;
   }
 
   /** How many nodes the client holds, the root included. */
@@ -70,6 +91,7 @@ export class PosixBackend implements FsBackend, Disposable {
 
   /** Releases every fd; later operations fail with ESTALE or EBADF. */
   close(): void {
+    this.#watcher?.close();
     this.#share.close();
   }
 
@@ -77,24 +99,37 @@ export class PosixBackend implements FsBackend, Disposable {
     this.close();
   }
 
+  attachNotifier(notifier: Notifier): void {
+    this.#watcher?.attach(notifier);
+  }
+
   init(info: SessionInfo): void {
     this.#share.writebackCache = (info.flags & BigInt(FUSE_WRITEBACK_CACHE)) !== 0n;
+    this.#watcher?.start(ROOT_NODEID);
   }
 
   destroy(): void {
+    this.#watcher?.stop();
     this.#share.reset();
   }
 
   lookup(_ctx: RequestContext, parent: number, name: string, reply: EntryReply): number {
-    return namespace.lookup(this.#share, parent, name, reply);
+    const result = namespace.lookup(this.#share, parent, name, reply);
+    if (result === 0) this.#watcher?.entry(parent, name, reply);
+    return result;
   }
 
   forget(nodeid: number, count: number): void {
     this.#share.inodes.forget(nodeid, count);
+    if (this.#watcher !== undefined && this.#share.inodes.type(nodeid) === 0) {
+      this.#watcher.forgotten(nodeid);
+    }
   }
 
   getattr(_ctx: RequestContext, nodeid: number, fh: number | undefined, reply: AttrReply): number {
-    return attributes.getattr(this.#share, nodeid, fh, reply);
+    const result = attributes.getattr(this.#share, nodeid, fh, reply);
+    if (result === 0) this.#watcher?.attributes(nodeid, reply);
+    return result;
   }
 
   setattr(
@@ -104,7 +139,10 @@ export class PosixBackend implements FsBackend, Disposable {
     request: SetattrRequest,
     reply: AttrReply,
   ): number {
-    return attributes.setattr(this.#share, nodeid, fh, request, reply);
+    this.#watcher?.clientChanges(nodeid);
+    const result = attributes.setattr(this.#share, nodeid, fh, request, reply);
+    if (result === 0) this.#watcher?.attributes(nodeid, reply);
+    return result;
   }
 
   statx(
@@ -129,7 +167,10 @@ export class PosixBackend implements FsBackend, Disposable {
     target: string,
     reply: EntryReply,
   ): number {
-    return namespace.symlink(this.#share, ctx, parent, name, target, reply);
+    this.#watcher?.clientChanges(parent);
+    const result = namespace.symlink(this.#share, ctx, parent, name, target, reply);
+    if (result === 0) this.#watcher?.made(parent, name, reply);
+    return result;
   }
 
   mknod(
@@ -141,7 +182,10 @@ export class PosixBackend implements FsBackend, Disposable {
     _umask: number,
     reply: EntryReply,
   ): number {
-    return namespace.mknod(this.#share, ctx, parent, name, mode, reply);
+    this.#watcher?.clientChanges(parent);
+    const result = namespace.mknod(this.#share, ctx, parent, name, mode, reply);
+    if (result === 0) this.#watcher?.made(parent, name, reply);
+    return result;
   }
 
   mkdir(
@@ -152,15 +196,24 @@ export class PosixBackend implements FsBackend, Disposable {
     _umask: number,
     reply: EntryReply,
   ): number {
-    return namespace.mkdir(this.#share, ctx, parent, name, mode, reply);
+    this.#watcher?.clientChanges(parent);
+    const result = namespace.mkdir(this.#share, ctx, parent, name, mode, reply);
+    if (result === 0) this.#watcher?.made(parent, name, reply);
+    return result;
   }
 
   unlink(_ctx: RequestContext, parent: number, name: string): number {
-    return namespace.unlink(this.#share, parent, name);
+    this.#watcher?.clientChanges(parent);
+    const result = namespace.unlink(this.#share, parent, name);
+    if (result === 0) this.#watcher?.nameRemoved(parent, name);
+    return result;
   }
 
   rmdir(_ctx: RequestContext, parent: number, name: string): number {
-    return namespace.rmdir(this.#share, parent, name);
+    this.#watcher?.clientChanges(parent);
+    const result = namespace.rmdir(this.#share, parent, name);
+    if (result === 0) this.#watcher?.nameRemoved(parent, name);
+    return result;
   }
 
   rename(
@@ -171,7 +224,14 @@ export class PosixBackend implements FsBackend, Disposable {
     newName: string,
     flags: number,
   ): number {
-    return namespace.rename(this.#share, parent, name, newParent, newName, flags);
+    this.#watcher?.clientChanges(parent);
+    this.#watcher?.clientChanges(newParent);
+    const result = namespace.rename(this.#share, parent, name, newParent, newName, flags);
+    if (result === 0) {
+      const exchange = (flags & RENAME_EXCHANGE) !== 0;
+      this.#watcher?.nameMoved(parent, name, newParent, newName, exchange);
+    }
+    return result;
   }
 
   link(
@@ -181,7 +241,10 @@ export class PosixBackend implements FsBackend, Disposable {
     newName: string,
     reply: EntryReply,
   ): number {
-    return namespace.link(this.#share, nodeid, newParent, newName, reply);
+    this.#watcher?.clientChanges(newParent);
+    const result = namespace.link(this.#share, nodeid, newParent, newName, reply);
+    if (result === 0) this.#watcher?.made(newParent, newName, reply);
+    return result;
   }
 
   open(
@@ -191,6 +254,7 @@ export class PosixBackend implements FsBackend, Disposable {
     reply: OpenReply,
     openFlags: number,
   ): number {
+    if ((flags & O_TRUNC) !== 0) this.#watcher?.clientChanges(nodeid);
     return files.open(this.#share, nodeid, flags, openFlags, reply);
   }
 
@@ -205,7 +269,20 @@ export class PosixBackend implements FsBackend, Disposable {
     opened: OpenReply,
     openFlags: number,
   ): number {
-    return files.create(this.#share, ctx, parent, name, mode, flags, reply, opened, openFlags);
+    this.#watcher?.clientChanges(parent);
+    const result = files.create(
+      this.#share,
+      ctx,
+      parent,
+      name,
+      mode,
+      flags,
+      reply,
+      opened,
+      openFlags,
+    );
+    if (result === 0) this.#watcher?.made(parent, name, reply);
+    return result;
   }
 
   tmpfile(
@@ -232,12 +309,13 @@ export class PosixBackend implements FsBackend, Disposable {
 
   write(
     _ctx: RequestContext,
-    _nodeid: number,
+    nodeid: number,
     fh: number,
     offset: number,
     buffers: readonly Uint8Array[],
     writeFlags: number,
   ): number {
+    this.#watcher?.clientChanges(nodeid);
     return files.write(this.#share, fh, offset, buffers, writeFlags);
   }
 
@@ -252,12 +330,13 @@ export class PosixBackend implements FsBackend, Disposable {
 
   fallocate(
     ctx: RequestContext,
-    _nodeid: number,
+    nodeid: number,
     fh: number,
     mode: number,
     offset: number,
     length: number,
   ): number {
+    this.#watcher?.clientChanges(nodeid);
     return files.fallocate(this.#share, ctx, fh, mode, offset, length);
   }
 
@@ -270,11 +349,12 @@ export class PosixBackend implements FsBackend, Disposable {
     _nodeid: number,
     fh: number,
     offset: number,
-    _nodeidOut: number,
+    nodeidOut: number,
     fhOut: number,
     offsetOut: number,
     length: number,
   ): number {
+    this.#watcher?.clientChanges(nodeidOut);
     return files.copyFileRange(this.#share, ctx, fh, offset, fhOut, offsetOut, length);
   }
 
@@ -299,7 +379,8 @@ export class PosixBackend implements FsBackend, Disposable {
     offset: number,
     sink: DirectoryPlusSink,
   ): number {
-    return directories.readdirplus(this.#share, nodeid, fh, offset, sink);
+    const told = this.#watcher?.listing(nodeid, sink) ?? sink;
+    return directories.readdirplus(this.#share, nodeid, fh, offset, told);
   }
 
   releasedir(_ctx: RequestContext, _nodeid: number, fh: number): number {

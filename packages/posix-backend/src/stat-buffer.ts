@@ -1,5 +1,5 @@
 import type { Attr, StatxReply, StatxTime } from "@supermachine/fuse-server";
-import { statx } from "./syscalls/linux.js";
+import { statx, statxAt } from "./syscalls/linux.js";
 import { statxStruct, statxTimestampStruct } from "./syscalls/structs.js";
 
 const at = statxStruct.offsets;
@@ -13,6 +13,11 @@ export class StatBuffer {
   /** Reads the attributes of what `fd` holds; 0 or a negated errno. */
   read(fd: number): number {
     return statx(fd, this.#bytes);
+  }
+
+  /** Reads the attributes of a name below `dir`; a symbolic link in its place is not followed. */
+  readName(dir: number, name: Uint8Array): number {
+    return statxAt(dir, name, this.#bytes);
   }
 
   get mode(): number {

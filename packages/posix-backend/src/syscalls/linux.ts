@@ -14,6 +14,7 @@ import {
   AT_EMPTY_PATH,
   AT_REMOVEDIR,
   AT_SYMLINK_FOLLOW,
+  AT_SYMLINK_NOFOLLOW,
   O_CLOEXEC,
   O_NOFOLLOW,
   O_PATH,
@@ -178,6 +179,12 @@ export function close(fd: number): number {
 export function statx(fd: number, out: Uint8Array): number {
   const mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
   return outcome(native.statx(fd, "", AT_EMPTY_PATH, mask, out));
+}
+
+/** The attributes of `name` below `dir` itself, should it be a symbolic link. */
+export function statxAt(dir: number, name: CString, out: Uint8Array): number {
+  const mask = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
+  return outcome(native.statx(dir, name, AT_SYMLINK_NOFOLLOW, mask, out));
 }
 
 export function pread(fd: number, to: Uint8Array, offset: number): number {
