@@ -1,6 +1,6 @@
 import { MemoryFs } from "@supermachine/fuse-server";
-import { requireFacility } from "@supermachine-internal/testing";
 import { mountedTarget, testPosix } from "@supermachine-internal/fs-conformance";
+import { requireFacility } from "@supermachine-internal/testing";
 import { mount } from "../src/index.js";
 
 const memory = mountedTarget({

@@ -1,0 +1,12 @@
+/**
+ * Conformance suites for file systems: tables of what POSIX and the Linux manual say, random sequences
+ * compared with a native directory, and the integrity of data.
+ *
+ * @packageDocumentation
+ */
+export { pseudoRandom, showBytes } from "./data.js";
+export { type Executor, executorProgram, startExecutor, startExecutorBy } from "./executor.js";
+export { type MountedTarget, mountedTarget } from "./mounted.js";
+export { nativeTarget, startNative } from "./native.js";
+export { posixCases, testPosix } from "./posix/suite.js";
+export type { Feature, Target } from "./target.js";

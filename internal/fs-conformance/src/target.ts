@@ -1,0 +1,33 @@
+import type { Executor } from "./executor.js";
+
+/**
+ * What a file system may leave out on purpose; cases that need it are not run there.
+ *
+ * - `devices`: device nodes can be made.
+ * - `whiteout`: RENAME_WHITEOUT, which makes one.
+ * - `tmpfile`: O_TMPFILE.
+ * - `collapse`: fallocate(2) takes ranges out of files and puts them in.
+ * - `zero-range`: and makes them zeros (tmpfs does not).
+ * - `trusted`: root has `trusted.*` extended attributes.
+ * - `direct`: O_DIRECT.
+ * - `kernel`: a kernel stands between program and file system: it resolves paths, checks permissions,
+ *   keeps locks and pages.
+ */
+export type Feature =
+  | "devices"
+  | "whiteout"
+  | "tmpfile"
+  | "collapse"
+  | "zero-range"
+  | "trusted"
+  | "direct"
+  | "kernel";
+
+/** A file system under test. */
+export interface Target {
+  /** For names of tests. */
+  readonly name: string;
+  readonly lacks?: readonly Feature[];
+  /** Makes an empty file system and an executor in it; disposing of that one ends both. */
+  start(): Promise<Executor>;
+}
