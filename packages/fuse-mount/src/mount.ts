@@ -134,7 +134,7 @@ export async function mount(
 ): Promise<Mount> {
   requireLinux();
   const kernel = await KernelMount.create(path, options);
-  return new Mount(kernel, (onEnd) => {
+  const mounted = new Mount(kernel, (onEnd) => {
     const { passthrough: _, ...sessionOptions } = options;
     const session = new Session(backend, {
       ...sessionOptions,
@@ -151,4 +151,7 @@ export async function mount(
     };
     return { close, closeNow: close };
   });
+  // In time: the first request is not read before this function returns.
+  backend.attachNotifier?.(mounted.notifier);
+  return mounted;
 }
