@@ -12,6 +12,7 @@ import {
   FUSE_EXPORT_SUPPORT,
   FUSE_FLOCK_LOCKS,
   FUSE_HANDLE_KILLPRIV_V2,
+  FUSE_HAS_INODE_DAX,
   FUSE_HAS_IOCTL_DIR,
   FUSE_INIT_EXT,
   FUSE_KERNEL_MINOR_VERSION,
@@ -86,7 +87,7 @@ function wantedFlags(backend: FsBackend, wishes: Wishes): bigint {
     when(backend.getlk !== undefined && backend.setlk !== undefined, FUSE_POSIX_LOCKS) |
     when(backend.flock !== undefined, FUSE_FLOCK_LOCKS) |
     when(backend.ioctl !== undefined, FUSE_HAS_IOCTL_DIR) |
-    when(backend.setupMapping !== undefined, FUSE_MAP_ALIGNMENT) |
+    when(backend.setupMapping !== undefined, FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX) |
     when(features.killPrivileges, FUSE_HANDLE_KILLPRIV_V2) |
     when(features.appliesUmask, FUSE_DONT_MASK) |
     when(features.posixAcl, FUSE_POSIX_ACL) |

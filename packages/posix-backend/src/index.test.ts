@@ -2,5 +2,5 @@ import { expect, test } from "vitest";
 import * as api from "./index.js";
 
 test("the public API is what it was", () => {
-  expect(Object.keys(api).sort()).toEqual(["PosixBackend", "PosixBackendError"]);
+  expect(Object.keys(api).sort()).toEqual(["DaxBackend", "PosixBackend", "PosixBackendError"]);
 });

@@ -79,6 +79,11 @@ export class PosixBackend implements FsBackend, Disposable {
     this.#watcher = settings.watch ? watcherOf(this.#share) : undefined;
   }
 
+  /** For backends that extend this one. @internal */
+  protected get share(): Share {
+    return this.#share;
+  }
+
   /** How many nodes the client holds, the root included. */
   get inodeCount(): number {
     return this.#share.inodes.size;

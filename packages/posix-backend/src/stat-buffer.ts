@@ -1,3 +1,4 @@
+import { FUSE_ATTR_DAX, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
 import type { Attr, StatxReply, StatxTime } from "@supermachine/fuse-server";
 import { statx, statxAt } from "./syscalls/linux.js";
 import { statxStruct, statxTimestampStruct } from "./syscalls/structs.js";
@@ -10,6 +11,9 @@ export class StatBuffer {
   readonly #bytes = new Uint8Array(statxStruct.size);
   readonly #view = new DataView(this.#bytes.buffer);
 
+  /** From what size on regular files are marked to be mapped rather than read. */
+  daxMinFileSize = Number.POSITIVE_INFINITY;
+
   /** Reads the attributes of what `fd` holds; 0 or a negated errno. */
   read(fd: number): number {
     return statx(fd, this.#bytes);
@@ -18,6 +22,11 @@ export class StatBuffer {
   /** Reads the attributes of a name below `dir`; a symbolic link in its place is not followed. */
   readName(dir: number, name: Uint8Array): number {
     return statxAt(dir, name, this.#bytes);
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#unsigned(at.stx_size);
   }
 
   get mode(): number {
@@ -81,7 +90,8 @@ export class StatBuffer {
     attr.uid = this.uid;
     attr.gid = this.gid;
     attr.blksize = view.getUint32(at.stx_blksize, true);
-    attr.flags = 0;
+    const mapped = attr.size >= this.daxMinFileSize && (attr.mode & S_IFMT) === S_IFREG;
+    attr.flags = mapped ? FUSE_ATTR_DAX : 0;
     const major = view.getUint32(at.stx_rdev_major, true);
     const minor = view.getUint32(at.stx_rdev_minor, true);
     attr.rdev = ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
