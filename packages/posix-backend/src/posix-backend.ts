@@ -22,7 +22,9 @@ import { ROOT_NODEID } from "./inode-table.js";
 import * as namespace from "./namespace.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
+import { ClientView } from "./watch/client-view.js";
 import { PosixWatcher } from "./watch/posix-watcher.js";
+import { WatchRecorder } from "./watch/watch-recorder.js";
 import * as xattrs from "./xattrs.js";
 
 function requireLinux(): void {
@@ -33,14 +35,15 @@ function requireLinux(): void {
   );
 }
 
-function watcherOf(share: Share): PosixWatcher {
+function watcherOf(share: Share): WatchRecorder {
   const { maxWatches, negativeTimeoutMs, symlinks } = share.settings;
+  const view = new ClientView();
   try {
-    return new PosixWatcher(share.inodes, {
-      maxWatches,
+    const watcher = new PosixWatcher(share.inodes, view, {
       cachesAbsence: negativeTimeoutMs > 0,
       followsLinks: symlinks === "follow",
     });
+    return new WatchRecorder(share.inodes, view, watcher, maxWatches);
   } catch (error) {
     share.close();
     throw error;
@@ -65,7 +68,7 @@ export class PosixBackend implements FsBackend, Disposable {
   readonly features: BackendFeatures = { killPrivileges: true };
   readonly #share: Share;
   /** Every operation whose answer or effect the client will remember passes by it. */
-  readonly #watcher: PosixWatcher | undefined;
+  readonly #watcher: WatchRecorder | undefined;
 
   /**
    * @param root - The directory to share; symbolic links in this path are followed, once.

@@ -1,5 +1,15 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { type Mount, mount } from "@supermachine/fuse-mount";
@@ -64,8 +74,68 @@ test("contents that the host writes are read in the mount, by programs that hold
   await using watched = await WatchedMount.start({ cache: "always" });
   writeFileSync(watched.at("file"), "old\n");
   expect(await watched.sh("cat file")).toBe("old\n");
-  writeFileSync(watched.at("file"), "new and longer\n");
-  await expect
-    .poll(() => watched.sh("cat file; stat -c %s file"), soon)
-    .toBe("new and longer\n15\n");
+  const holding = watched.sh(`
+    exec 3< file; head -c 4 <&3; touch "$HOST/ready"
+    for ((i = 0; i < 100; i++)); do
+      line=$(tail -n 1 /proc/self/fd/3 <&-); [ "$line" = new ] && break; sleep 0.02
+    done; cat file`);
+  await expect.poll(() => existsSync(watched.at("ready")), soon).toBe(true);
+  appendFileSync(watched.at("file"), "new\n");
+  expect(await holding).toBe("old\nold\nnew\n");
+  expect(await watched.sh("stat -c %s file")).toBe("8\n");
+});
+
+test("a change of mode, owner and times is seen, of the root too", async () => {
+  await using watched = await WatchedMount.start();
+  const show = () => watched.sh("stat -c '%a %u %Y' file . | paste -sd' '");
+  writeFileSync(watched.at("file"), "");
+  await show();
+  chmodSync(watched.at("file"), 0o640);
+  chownSync(watched.at("file"), 5, 5);
+  utimesSync(watched.at("file"), 7, 7);
+  chmodSync(watched.host, 0o711);
+  utimesSync(watched.host, 9, 9);
+  await expect.poll(show, soon).toBe("640 5 7 711 0 9\n");
+});
+
+test("names that the host makes, removes, moves and replaces are seen", async () => {
+  await using watched = await WatchedMount.start({ cache: "always" });
+  const show = () =>
+    watched.sh("(cat a b c d/e 2>/dev/null || true) | paste -sd' '; ls . d | paste -sd' '");
+  mkdirSync(watched.at("d"));
+  for (const name of ["a", "b", "d/e"]) writeFileSync(watched.at(name), `${name}\n`);
+  expect(await show()).toBe("a b d/e\n.: a b d  d: e\n");
+
+  writeFileSync(watched.at("c"), "c\n");
+  await expect.poll(show, soon).toBe("a b c d/e\n.: a b c d  d: e\n");
+  rmSync(watched.at("b"));
+  await expect.poll(show, soon).toBe("a c d/e\n.: a c d  d: e\n");
+  renameSync(watched.at("d/e"), watched.at("b"));
+  await expect.poll(show, soon).toBe("a d/e c\n.: a b c d  d:\n");
+  renameSync(watched.at("c"), watched.at("a"));
+  await expect.poll(show, soon).toBe("c d/e\n.: a b d  d:\n");
+  rmSync(watched.at("d"), { recursive: true });
+  writeFileSync(watched.at("d"), "a file now\n");
+  await expect.poll(() => watched.sh("cat d"), soon).toBe("a file now\n");
+});
+
+test("what is mounted on a directory of the mount stays when the host changes things beneath", async () => {
+  await using watched = await WatchedMount.start();
+  mkdirSync(watched.at("d"));
+  writeFileSync(watched.at("d/below"), "");
+  await watched.sh("ls -l . d; mount -t tmpfs none d; touch d/above");
+  try {
+    chmodSync(watched.at("d"), 0o700);
+    utimesSync(watched.at("d"), 5, 5);
+    writeFileSync(watched.at("d/below"), "more");
+    writeFileSync(watched.at("d/new"), "");
+    writeFileSync(watched.at("beside"), "");
+    renameSync(watched.at("beside"), watched.at("moved"));
+    await expect
+      .poll(() => watched.sh("ls . d | paste -sd' '"), soon)
+      .toBe(".: d moved  d: above\n");
+  } finally {
+    await watched.sh("umount d");
+  }
+  expect(await watched.sh("ls d; stat -c '%a' d")).toBe("below\nnew\n700\n");
 });

@@ -2,6 +2,15 @@
 const NAME_SLOTS = 1 << 16;
 const NODE_SLOTS = 1 << 15;
 
+// Words before the tables.
+const COMPLETE = 0;
+const WATCHES = 1;
+const WORDS = 4;
+
+const F64 = Float64Array.BYTES_PER_ELEMENT;
+const U32 = Uint32Array.BYTES_PER_ELEMENT;
+const MEMORY_BYTES = WORDS * U32 + NAME_SLOTS * (U32 + F64) + 3 * NODE_SLOTS * F64;
+
 /** What a name stands for, beside a nodeid. */
 export const ABSENT = 0;
 /** The client holds nothing for the name. */
@@ -28,15 +37,55 @@ function changeTime(seconds: number, nanoseconds: number): number {
  * Two direct-mapped tables of fixed size: newer knowledge displaces older, and what is not known here
  * is told once more. They hold hashes of names; a hash of 32 bits and a nodeid that agree by chance would
  * suppress a notification, which is less likely than a failing disk.
+ *
+ * The tables lie in memory that threads may share, without a lock: what two threads write at once comes out as
+ * knowledge that fits nothing, and is told once more.
  */
 export class ClientView {
-  readonly #names = new Uint32Array(NAME_SLOTS);
-  readonly #meanings = new Float64Array(NAME_SLOTS);
-  readonly #nodeids = new Float64Array(NODE_SLOTS);
-  readonly #changeTimes = new Float64Array(NODE_SLOTS);
-  readonly #changedAt = new Float64Array(NODE_SLOTS);
+  /** To make views of the same knowledge on other threads. */
+  readonly memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #names: Uint32Array;
+  readonly #meanings: Float64Array;
+  readonly #nodeids: Float64Array;
+  readonly #changeTimes: Float64Array;
+  readonly #changedAt: Float64Array;
   #slot = 0;
   #hash = 0;
+
+  constructor(memory: SharedArrayBuffer = new SharedArrayBuffer(MEMORY_BYTES)) {
+    this.memory = memory;
+    let at = WORDS * U32;
+    const floats = (length: number): Float64Array => {
+      const start = at;
+      at += length * F64;
+      return new Float64Array(memory, start, length);
+    };
+    this.#words = new Int32Array(memory, 0, WORDS);
+    this.#meanings = floats(NAME_SLOTS);
+    this.#nodeids = floats(NODE_SLOTS);
+    this.#changeTimes = floats(NODE_SLOTS);
+    this.#changedAt = floats(NODE_SLOTS);
+    this.#names = new Uint32Array(memory, at, NAME_SLOTS);
+  }
+
+  /** Every name that the client knows is in a directory that is watched. */
+  get complete(): boolean {
+    return Atomics.load(this.#words, COMPLETE) === 1;
+  }
+
+  set complete(value: boolean) {
+    Atomics.store(this.#words, COMPLETE, value ? 1 : 0);
+  }
+
+  /** How many directories are watched. */
+  get watches(): number {
+    return Atomics.load(this.#words, WATCHES);
+  }
+
+  set watches(value: number) {
+    Atomics.store(this.#words, WATCHES, value);
+  }
 
   /** @param meaning - A nodeid, {@link ABSENT}, {@link NOTHING}, or undefined for what is not known here. */
   tellName(parent: number, name: string, meaning: number | undefined): void {

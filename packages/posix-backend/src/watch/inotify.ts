@@ -13,6 +13,11 @@ export const IN_Q_OVERFLOW = 0x0000_4000;
 export const IN_IGNORED = 0x0000_8000;
 export const IN_ONLYDIR = 0x0100_0000;
 
+/** Events that say that a name stands for something else now. */
+export const NAME_EVENTS = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+/** What is watched for in each directory. */
+export const WATCHED_EVENTS = NAME_EVENTS | IN_MODIFY | IN_ATTRIB;
+
 const IN_CLOEXEC = 0o2000000;
 const IN_NONBLOCK = 0o4000;
 
