@@ -4,6 +4,8 @@ export type SupermachineErrorCode =
   | "ERR_OPTION"
   /** A directory to share does not exist or cannot be opened. */
   | "ERR_MOUNT"
+  /** A mount asks for DAX, which what runs the guest does not have. */
+  | "ERR_DAX_UNAVAILABLE"
   /** No hypervisor, or not the one asked for, can run a guest here. */
   | "ERR_HYPERVISOR_UNAVAILABLE"
   /** The machine ended before its guest was ready. */

@@ -15,6 +15,7 @@ import { type ExecOptions, type ExecResult, execResult, type SpawnOptions } from
 import { chooseHypervisor } from "./hypervisor/choice.js";
 import type { HypervisorName } from "./hypervisor/remembered.js";
 import type {
+  DaxPolicy,
   HypervisorKind,
   MachineConfig,
   RunningMachine,
@@ -33,6 +34,13 @@ export interface Mount {
   readonly readOnly?: boolean;
   /** What symbolic links in it may do. Default `opaque`: the guest resolves them, never the host. */
   readonly symlinks?: SymlinkPolicy;
+  /**
+   * The guest maps the host's file pages instead of reading copies of them (DAX): what it reads takes none
+   * of its memory, and memory mapped with MAP_SHARED is shared with the host. `true`: all files, or
+   * `ERR_DAX_UNAVAILABLE` where QEMU runs the guest. `"auto"`: files from 64 KiB on, if possible. Default
+   * false.
+   */
+  readonly dax?: boolean | "auto";
 }
 
 /** Options of {@link Vm.start}. */
@@ -234,7 +242,7 @@ async function machineConfig(
     ...(signal === undefined ? {} : { signal }),
     ...(onNotice === undefined ? {} : { onProgress: onNotice }),
   };
-  const shares: Share[] = mounts.map(({ host, guest, readOnly, symlinks }, index) => {
+  const shares: Share[] = mounts.map(({ host, guest, readOnly, symlinks, dax }, index) => {
     if (!guest.startsWith("/")) {
       throw new SupermachineError("ERR_OPTION", `${guest}: give an absolute path in the guest`);
     }
@@ -243,6 +251,7 @@ async function machineConfig(
       host: resolve(host),
       readOnly: readOnly ?? false,
       symlinks: symlinks ?? "opaque",
+      dax: daxPolicy(dax ?? false, guest, hypervisor),
     };
   });
   return {
@@ -256,15 +265,28 @@ async function machineConfig(
       root: "/dev/vda",
       console: "ttyS0",
       hostname: options.hostname ?? image.name.replace(/[^A-Za-z0-9-]+/g, "-").slice(0, 63),
-      shares: shares.map(({ tag, readOnly }, index) => ({
+      shares: shares.map(({ tag, readOnly, dax }, index) => ({
         tag,
         path: mounts[index]?.guest ?? "/",
         readOnly,
+        // Without an option Linux maps the files that the host marks.
+        dax: dax === "always",
       })),
       // A triple fault would look like a crash; QEMU's microvm has no keyboard controller.
       reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
     }),
   };
+}
+
+/** QEMU 7.2 has no requests of vhost-user with which its process could be asked to map files. */
+function daxPolicy(dax: boolean | "auto", guest: string, hypervisor: HypervisorKind): DaxPolicy {
+  if (dax === false || (dax === "auto" && hypervisor === "qemu")) return "never";
+  if (dax === "auto") return "inode";
+  if (hypervisor !== "qemu") return "always";
+  throw new SupermachineError(
+    "ERR_DAX_UNAVAILABLE",
+    `the mount on ${guest} asks for DAX, which a guest under QEMU cannot have; use dax: "auto" to do without there`,
+  );
 }
 
 function consoleTail(lines: readonly string[]): string {

@@ -30,17 +30,25 @@ const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 /** A command that ignores this many signals is ended together with its machine. */
 const PATIENCE = 3;
 
-/** `HOST:GUEST` or `HOST:GUEST:ro`; the guest path is absolute, so its colon is the last `:/`. */
+const mountOptions: Readonly<Record<string, Partial<Mount>>> = {
+  ro: { readOnly: true },
+  rw: { readOnly: false },
+  dax: { dax: true },
+  "dax=auto": { dax: "auto" },
+};
+
+/** `HOST:GUEST` or `HOST:GUEST:ro,dax`; the guest path is absolute, so its colon is the last `:/`. */
 export function parseMount(text: string): Mount {
-  const match = /^(?<host>.+?):(?<guest>\/[^:]*)(?::(?<mode>ro|rw))?$/.exec(text);
-  const { host, guest, mode } = match?.groups ?? {};
-  if (host === undefined || guest === undefined) {
+  const match = /^(?<host>.+?):(?<guest>\/[^:]*)(?::(?<options>[^:]+))?$/.exec(text);
+  const { host, guest, options } = match?.groups ?? {};
+  const given = options?.split(",").map((option) => mountOptions[option]) ?? [];
+  if (host === undefined || guest === undefined || given.includes(undefined)) {
     throw new SupermachineError(
       "ERR_OPTION",
-      `--mount ${text}: write HOST:/GUEST or HOST:/GUEST:ro`,
+      `--mount ${text}: write HOST:/GUEST or HOST:/GUEST:OPTIONS, options being ro, dax or dax=auto`,
     );
   }
-  return { host, guest, readOnly: mode === "ro" };
+  return Object.assign({ host, guest, readOnly: false }, ...given);
 }
 
 /** `NAME=value`, or `NAME` to pass on the caller's value. */

@@ -7,6 +7,12 @@ export type HypervisorKind = "kvm" | "qemu";
 /** How a share presents symbolic links: see `@supermachine/posix-backend`. */
 export type SymlinkPolicy = "deny" | "opaque" | "follow";
 
+/**
+ * Which files of a share the guest maps instead of reading them: none, those for which it pays (as the
+ * host marks them), or all.
+ */
+export type DaxPolicy = "never" | "inode" | "always";
+
 /** A host directory that the guest sees over virtio-fs. */
 export interface Share {
   /** Virtio-fs tag. */
@@ -15,6 +21,7 @@ export interface Share {
   readonly host: string;
   readonly readOnly: boolean;
   readonly symlinks: SymlinkPolicy;
+  readonly dax: DaxPolicy;
 }
 
 /** Everything needed to build a machine, as plain data: it may be built in another process. */

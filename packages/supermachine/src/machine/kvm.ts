@@ -16,7 +16,9 @@ export async function startKvmMachine(
   if (!availability.usable) {
     throw new SupermachineError("ERR_HYPERVISOR_UNAVAILABLE", availability.reason);
   }
-  const { vsock, shares } = await openHostDevices(config);
+  const { vsock, shares } = await openHostDevices(config, (size) =>
+    hypervisor.createFileWindow(size),
+  );
   listener.onVsock(vsock);
   const rootDisk = FileBlockBackend.open(config.rootfs, { readOnly: true });
   const machine = Machine.start({

@@ -1,33 +1,69 @@
 import { Session } from "@supermachine/fuse-server";
-import { PosixBackend } from "@supermachine/posix-backend";
+import type { FileWindow } from "@supermachine/hypervisor";
+import { DaxBackend, PosixBackend } from "@supermachine/posix-backend";
 import { FsDevice } from "@supermachine/virtio";
 import { SupermachineError } from "../errors.js";
 import type { Share } from "./config.js";
+
+/**
+ * Bytes of a share's DAX window. It takes host memory only for what is mapped, and of the guest's memory
+ * 1/64 of its size for page descriptors.
+ */
+const DAX_WINDOW = 256 << 20;
+/**
+ * Under the policy `inode`, smaller files are read: mapping takes a request as well, and one of the
+ * window's 2 MiB ranges.
+ */
+const DAX_MIN_FILE_SIZE = 64 << 10;
 
 /** A virtio-fs device that serves a host directory and owns it. */
 class ShareDevice extends FsDevice {
   readonly #session: Session;
   readonly #backend: PosixBackend;
+  readonly #window: FileWindow | undefined;
 
-  constructor(tag: string, backend: PosixBackend) {
+  /** Takes over `backend`, and `window` if the backend maps files into it. */
+  constructor(tag: string, backend: PosixBackend, window?: FileWindow) {
     const session = new Session(backend);
-    super({ tag, session });
+    const repair = () => backend instanceof DaxBackend && backend.repair();
+    super({ tag, session, cacheWindow: window && { ...rangeOf(window), repair } });
     this.#session = session;
     this.#backend = backend;
+    this.#window = window;
   }
 
   override close(): void {
     super.close();
     this.#session.close();
     this.#backend.close();
+    this.#window?.close();
   }
 }
 
-/** @throws {@link SupermachineError} `ERR_MOUNT` when the directory cannot be shared. */
-export function openShare({ tag, host, readOnly, symlinks }: Share): FsDevice {
+const rangeOf = ({ hostAddress, length }: FileWindow) => ({ hostAddress, length });
+
+/**
+ * Without `createWindow` the guest maps no files, whatever the share's policy says.
+ *
+ * @throws {@link SupermachineError} `ERR_MOUNT` when the directory cannot be shared.
+ */
+export function openShare(share: Share, createWindow?: (size: number) => FileWindow): FsDevice {
+  const { tag, host, readOnly, symlinks, dax } = share;
+  const options = { readOnly, symlinks };
+  let window: FileWindow | undefined;
   try {
-    return new ShareDevice(tag, new PosixBackend(host, { readOnly, symlinks }));
+    if (dax === "never" || createWindow === undefined) {
+      return new ShareDevice(tag, new PosixBackend(host, options));
+    }
+    window = createWindow(DAX_WINDOW);
+    const daxMinFileSize = dax === "always" ? 0 : DAX_MIN_FILE_SIZE;
+    return new ShareDevice(
+      tag,
+      new DaxBackend(host, window, { ...options, daxMinFileSize }),
+      window,
+    );
   } catch (cause) {
+    window?.close();
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new SupermachineError("ERR_MOUNT", `cannot share ${host}: ${reason}`, { cause });
   }
