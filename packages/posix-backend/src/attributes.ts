@@ -2,6 +2,7 @@
 import {
   EBADF,
   EINVAL,
+  EPERM,
   EROFS,
   ESTALE,
   FATTR_ATIME,
@@ -15,12 +16,19 @@ import {
   FATTR_UID,
   S_IFREG,
 } from "@supermachine/fuse-protocol";
-import type { AttrReply, SetattrRequest, StatfsReply, StatxReply } from "@supermachine/fuse-server";
+import type {
+  AttrReply,
+  RequestContext,
+  SetattrRequest,
+  StatfsReply,
+  StatxReply,
+} from "@supermachine/fuse-server";
 import { dropSetIdBits } from "./files.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY, UTIME_NOW, UTIME_OMIT } from "./syscalls/constants.js";
 import * as sys from "./syscalls/linux.js";
 import { statfsStruct, timespecStruct } from "./syscalls/structs.js";
+import { dropMappedCapability } from "./xattrs.js";
 
 const NO_ID = 0xffff_ffff;
 const S_IALLUGO = 0o7777;
@@ -53,6 +61,7 @@ export function statx(
   if (failure < 0) return failure;
   reply.attrValidMs = share.attrValidMs;
   share.stat.copyToStatx(reply);
+  share.toClientIds(reply);
   return 0;
 }
 
@@ -62,6 +71,7 @@ export function statx(
  */
 export function setattr(
   share: Share,
+  ctx: RequestContext,
   nodeid: number,
   fh: number | undefined,
   request: SetattrRequest,
@@ -72,24 +82,45 @@ export function setattr(
   if (fd < 0) return fd;
   const { valid } = request;
   let result = 0;
-  if ((valid & (FATTR_UID | FATTR_GID)) !== 0) {
-    const uid = valid & FATTR_UID ? request.uid : NO_ID;
-    const gid = valid & FATTR_GID ? request.gid : NO_ID;
-    result = sys.chown(fd, uid, gid);
-  }
+  if ((valid & (FATTR_UID | FATTR_GID)) !== 0) result = changeOwner(share, fd, request);
+  else if (valid === 0) result = changeNothing(share, ctx, nodeid, fd);
   if (result === 0 && (valid & FATTR_MODE) !== 0) {
     result = sys.chmodLink(share.procFd, fd, request.mode & S_IALLUGO);
   }
   if (result === 0 && (valid & FATTR_SIZE) !== 0) {
-    result = resize(share, nodeid, fh, request.size, (valid & FATTR_KILL_SUIDGID) !== 0);
+    result = resize(share, ctx, nodeid, fh, request.size, (valid & FATTR_KILL_SUIDGID) !== 0);
   }
   const times = FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW;
   if (result === 0 && (valid & times) !== 0) result = setTimes(fd, request);
   return result < 0 ? result : share.describe(fd, reply);
 }
 
+function changeOwner(share: Share, fd: number, request: SetattrRequest): number {
+  const { valid } = request;
+  const uid = valid & FATTR_UID ? share.caller.hostUid(request.uid) : NO_ID;
+  const gid = valid & FATTR_GID ? share.caller.hostGid(request.gid) : NO_ID;
+  if (uid < 0 || gid < 0) return -EPERM;
+  const result = sys.chown(fd, uid, gid);
+  if (result === 0 && share.mapsCapabilities) dropMappedCapability(share, fd);
+  return result;
+}
+
+/**
+ * Linux asks for no change at all in two cases. chown(2) with two times -1, which clears set-id bits and sets
+ * the time of change, is for the owner and root alone. And before a write by anyone else it means the set-id
+ * bits, where WRITE will not ask for that because the host's file is written to directly.
+ */
+function changeNothing(share: Share, ctx: RequestContext, nodeid: number, fd: number): number {
+  const failure = share.stat.read(fd);
+  if (failure < 0) return failure;
+  const isOwner = ctx.uid === 0 || share.caller.hostUid(ctx.uid) === share.stat.uid;
+  if (!isOwner && !(share.passthrough && share.handles.isWritten(nodeid))) return 0;
+  return sys.chown(fd, NO_ID, NO_ID);
+}
+
 function resize(
   share: Share,
+  ctx: RequestContext,
   nodeid: number,
   fh: number | undefined,
   size: number,
@@ -98,18 +129,29 @@ function resize(
   if (fh !== undefined) {
     const open = share.handles.writableFd(fh);
     if (open < 0) return open;
-    const result = sys.ftruncate(open, size);
-    return result === 0 && dropSetId ? dropSetIdBits(share, open) : result;
+    return truncate(share, ctx, open, size, dropSetId);
   }
   if (share.inodes.type(nodeid) !== S_IFREG) return -EINVAL;
   const inode = share.inodes.fd(nodeid);
   if (inode < 0) return inode;
   const fd = sys.reopen(share.procFd, inode, O_WRONLY);
   if (fd < 0) return fd;
-  let result = sys.ftruncate(fd, size);
-  if (result === 0 && dropSetId) result = dropSetIdBits(share, fd);
+  const result = truncate(share, ctx, fd, size, dropSetId);
   sys.close(fd);
   return result;
+}
+
+function truncate(
+  share: Share,
+  ctx: RequestContext,
+  fd: number,
+  size: number,
+  dropSetId: boolean,
+): number {
+  const result = sys.ftruncate(fd, size);
+  if (result < 0) return result;
+  if (share.mapsCapabilities) dropMappedCapability(share, fd);
+  return dropSetId ? dropSetIdBits(share, ctx, fd) : 0;
 }
 
 const timesBytes = new Uint8Array(2 * timespecStruct.size);

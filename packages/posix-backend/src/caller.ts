@@ -1,6 +1,7 @@
 import { EINVAL, EPERM, S_ISGID } from "@supermachine/fuse-protocol";
 import type { RequestContext } from "@supermachine/fuse-server";
-import { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH } from "./syscalls/constants.js";
+import type { IdMap } from "./id-map.js";
+import { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_MKNOD } from "./syscalls/constants.js";
 import {
   capget,
   capset,
@@ -15,6 +16,7 @@ const S_IXGRP = 0o010;
 /** (uid_t) -1: to these system calls it means "no change", so it must not come from a guest. */
 const NO_ID = 0xffff_ffff;
 const NOBODY = 65534;
+const OVERRIDES = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH);
 
 /**
  * Makes new files belong to the guest's caller from their first instant, by taking on its ids for the one
@@ -30,10 +32,15 @@ export class Caller {
   readonly #uid: number;
   readonly #gid: number;
   readonly #groups: readonly number[];
+  readonly #uids: IdMap | undefined;
+  readonly #gids: IdMap | undefined;
   #assumed = false;
   #groupsChanged = false;
 
-  constructor() {
+  /** @param uids - How the client's ids become the host's; undefined: they are the same. */
+  constructor(uids?: IdMap, gids?: IdMap) {
+    this.#uids = uids;
+    this.#gids = gids;
     const { uid, gid } = effectiveIds();
     this.#uid = uid;
     this.#gid = gid;
@@ -46,27 +53,60 @@ export class Caller {
     return this.#enabled;
   }
 
+  /** The host's user id for one of the client; -1 for one that the client may not use. */
+  hostUid(uid: number): number {
+    return this.#uids === undefined ? uid : this.#uids.toHost(uid);
+  }
+
+  hostGid(gid: number): number {
+    return this.#gids === undefined ? gid : this.#gids.toHost(gid);
+  }
+
   /**
    * Takes on the ids of `ctx`; 0 or a negated errno. Call {@link restore} afterwards in any case.
    *
    * @param mode - That of the file to be made.
+   * @param makesDevice - It is a device node, which this process must be allowed to make.
    */
-  assume(ctx: RequestContext, mode: number): number {
-    const { uid, gid } = ctx;
+  assume(ctx: RequestContext, mode: number, makesDevice = false): number {
+    const uid = this.hostUid(ctx.uid);
+    const gid = this.hostGid(ctx.gid);
+    if (uid < 0 || gid < 0) return -EPERM;
     if (!this.#enabled || (uid === this.#uid && gid === this.#gid)) return 0;
-    if (uid === NO_ID || gid === NO_ID) return -EINVAL;
-    this.#assumed = true;
     if ((mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP) && uid !== 0) {
-      // Groups of this process must not make the caller a member of the directory's group.
       const group = ctx.supplementaryGroup;
-      this.#groupsChanged = true;
-      if (setThreadGroups(group === undefined ? [] : [group]) < 0) return -EPERM;
+      const failure = this.#takeGroups(group === undefined ? [] : [this.hostGid(group)]);
+      if (failure < 0) return failure;
     }
-    if (!setfsgid(gid) || !setfsuid(uid)) return -EPERM;
+    const failure = this.#take(uid, gid);
+    if (failure < 0) return failure;
     // The client's kernel has checked the directory's permissions, with all groups of the caller: of the
     // capabilities that a file system id other than 0 takes away, bring back those that override them.
-    if (uid !== 0) capset((1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH));
+    if (uid !== 0) capset(OVERRIDES | (makesDevice ? 1 << CAP_MKNOD : 0));
     return 0;
+  }
+
+  /** As {@link assume}, to ask the host's kernel what the caller may do: without any privilege. */
+  assumeToAsk(ctx: RequestContext): number {
+    const uid = this.hostUid(ctx.uid);
+    const gid = this.hostGid(ctx.gid);
+    if (uid < 0 || gid < 0) return -EPERM;
+    if (!this.#enabled || uid === 0) return 0;
+    const failure = this.#takeGroups([]);
+    return failure < 0 ? failure : this.#take(uid, gid);
+  }
+
+  #take(uid: number, gid: number): number {
+    if (uid === NO_ID || gid === NO_ID) return -EINVAL;
+    this.#assumed = true;
+    return setfsgid(gid) && setfsuid(uid) ? 0 : -EPERM;
+  }
+
+  /** Groups of this process must not make the caller a member of a file's group. */
+  #takeGroups(groups: readonly number[]): number {
+    this.#assumed = true;
+    this.#groupsChanged = true;
+    return setThreadGroups(groups) < 0 ? -EPERM : 0;
   }
 
   restore(): void {

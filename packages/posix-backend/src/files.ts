@@ -7,6 +7,7 @@ import {
   ELOOP,
   ENFILE,
   EROFS,
+  FOPEN_DIRECT_IO,
   FOPEN_KEEP_CACHE,
   FUSE_OPEN_KILL_SUIDGID,
   FUSE_WRITE_KILL_SUIDGID,
@@ -29,11 +30,14 @@ import {
   SEEK_HOLE,
 } from "@supermachine/fuse-protocol";
 import type { EntryReply, OpenReply, RequestContext } from "@supermachine/fuse-server";
+import { hasDefaultAcl } from "./access-control-list.js";
 import { readInto, writeFrom } from "./io-vectors.js";
-import { bitsLostToUmask, changeIn, lookupName } from "./namespace.js";
+import { bitsLostToUmask, changeIn, lookupName, maskedMode } from "./namespace.js";
+import type { CachePolicy } from "./options.js";
 import type { Share } from "./share.js";
 import { O_PATH, O_TMPFILE } from "./syscalls/constants.js";
 import * as sys from "./syscalls/linux.js";
+import { dropMappedCapability } from "./xattrs.js";
 
 const S_IXGRP = 0o010;
 const S_IALLUGO = 0o7777;
@@ -56,13 +60,17 @@ function isWritable(flags: number): boolean {
   return (flags & O_ACCMODE) !== O_RDONLY;
 }
 
-/** Clears the set-id bits of an open file, as the kernel does for a writer without CAP_FSETID. */
-export function dropSetIdBits(share: Share, fd: number): number {
+/**
+ * Clears the set-id bits of an open file, as the kernel does for a writer without CAP_FSETID. Where the group
+ * may not execute it, members of the group keep the set-group-id bit; of the caller's groups only the first
+ * is known here.
+ */
+export function dropSetIdBits(share: Share, ctx: RequestContext, fd: number): number {
   const failure = share.stat.read(fd);
   if (failure < 0) return failure;
-  const { mode } = share.stat;
+  const { mode, gid } = share.stat;
   let cleared = mode & ~S_ISUID;
-  if ((mode & S_IXGRP) !== 0) cleared &= ~S_ISGID;
+  if ((mode & S_IXGRP) !== 0 || share.caller.hostGid(ctx.gid) !== gid) cleared &= ~S_ISGID;
   return cleared === mode ? 0 : sys.fchmod(fd, cleared & S_IALLUGO);
 }
 
@@ -72,6 +80,7 @@ export function dropSetIdBits(share: Share, fd: number): number {
  */
 export function open(
   share: Share,
+  ctx: RequestContext,
   nodeid: number,
   flags: number,
   openFlags: number,
@@ -86,12 +95,20 @@ export function open(
   if (share.handles.full) return -ENFILE;
   const fd = sys.reopen(share.procFd, inode, host);
   if (fd < 0) return fd;
-  if ((host & O_TRUNC) !== 0 && (openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) {
-    dropSetIdBits(share, fd);
+  if ((host & O_TRUNC) !== 0) {
+    if ((openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) dropSetIdBits(share, ctx, fd);
+    if (share.mapsCapabilities) dropMappedCapability(share, fd);
   }
   deliverHandle(share, fd, nodeid, host, reply);
   return 0;
 }
+
+const openingFlags: Record<CachePolicy, number> = {
+  none: 0,
+  auto: 0,
+  metadata: FOPEN_DIRECT_IO,
+  always: FOPEN_KEEP_CACHE,
+};
 
 /** @param flags - With which `fd` was opened. */
 function deliverHandle(
@@ -102,18 +119,21 @@ function deliverHandle(
   reply: OpenReply,
 ): void {
   reply.fh = share.handles.addFile(fd, nodeid, flags);
-  reply.flags = share.settings.cache === "always" ? FOPEN_KEEP_CACHE : 0;
+  if (share.passthrough) reply.passthroughFd = fd;
+  reply.flags = openingFlags[share.settings.cache];
 }
 
 /**
  * Delivers a file that is new and open as `fd` with `flags`, and takes over `fd`.
  *
  * @param parent - The directory in which it is `share.name`; 0 for a file without a name.
+ * @param parentFd - Holds the directory in which it was made.
  */
 function deliverCreated(
   share: Share,
   fd: number,
   parent: number,
+  parentFd: number,
   mode: number,
   flags: number,
   reply: EntryReply,
@@ -121,7 +141,7 @@ function deliverCreated(
 ): number {
   let failure = share.stat.read(fd);
   const lost = bitsLostToUmask(share, mode);
-  if (failure === 0 && lost !== 0) {
+  if (failure === 0 && lost !== 0 && !hasDefaultAcl(parentFd)) {
     failure = sys.fchmod(fd, (share.stat.mode & S_IALLUGO) | lost);
     if (failure === 0) failure = share.stat.read(fd);
   }
@@ -138,6 +158,7 @@ export function create(
   parent: number,
   name: string,
   mode: number,
+  umask: number,
   flags: number,
   reply: EntryReply,
   opened: OpenReply,
@@ -147,18 +168,19 @@ export function create(
   if (dir < 0) return dir;
   if (share.inodes.full || share.handles.full) return -ENFILE;
   const host = hostFlags(share, flags) & ~O_TRUNC;
+  const masked = maskedMode(share, dir, mode, umask);
   let fd = share.caller.assume(ctx, mode);
   // O_EXCL always: what exists already may be a device or a FIFO, which must not be opened.
   if (fd === 0) {
-    fd = sys.openAt(dir, share.name.bytes, host | O_CREAT | O_EXCL, mode & S_IALLUGO);
+    fd = sys.openAt(dir, share.name.bytes, host | O_CREAT | O_EXCL, masked & S_IALLUGO);
   }
   share.caller.restore();
-  if (fd >= 0) return deliverCreated(share, fd, parent, mode, host, reply, opened);
+  if (fd >= 0) return deliverCreated(share, fd, parent, dir, masked, host, reply, opened);
   if (fd !== -EEXIST || (flags & O_EXCL) !== 0) return fd;
 
   const found = lookupName(share, parent, dir, reply);
   if (found < 0) return found;
-  const result = open(share, reply.nodeid, flags, openFlags, opened);
+  const result = open(share, ctx, reply.nodeid, flags, openFlags, opened);
   if (result < 0) share.inodes.forget(reply.nodeid, 1);
   return result;
 }
@@ -168,6 +190,7 @@ export function tmpfile(
   ctx: RequestContext,
   parent: number,
   mode: number,
+  umask: number,
   flags: number,
   reply: EntryReply,
   opened: OpenReply,
@@ -178,12 +201,13 @@ export function tmpfile(
   if (share.inodes.full || share.handles.full) return -ENFILE;
   const host = hostFlags(share, flags) & ~O_TRUNC;
   if (!isWritable(host)) return -EINVAL;
+  const masked = maskedMode(share, directory, mode, umask);
   let fd = share.caller.assume(ctx, mode);
   if (fd === 0) {
-    fd = sys.openAt(directory, ".", host | O_TMPFILE | (flags & O_EXCL), mode & S_IALLUGO);
+    fd = sys.openAt(directory, ".", host | O_TMPFILE | (flags & O_EXCL), masked & S_IALLUGO);
   }
   share.caller.restore();
-  return fd < 0 ? fd : deliverCreated(share, fd, 0, mode, host, reply, opened);
+  return fd < 0 ? fd : deliverCreated(share, fd, 0, directory, masked, host, reply, opened);
 }
 
 export function read(
@@ -198,6 +222,7 @@ export function read(
 
 export function write(
   share: Share,
+  ctx: RequestContext,
   fh: number,
   offset: number,
   buffers: readonly Uint8Array[],
@@ -206,7 +231,8 @@ export function write(
   const fd = share.handles.writableFd(fh);
   if (fd < 0) return fd;
   // The host's kernel drops security.capability on any write, but set-id bits not when root writes.
-  if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) dropSetIdBits(share, fd);
+  if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) dropSetIdBits(share, ctx, fd);
+  if (share.mapsCapabilities) dropMappedCapability(share, fd);
   return writeFrom(fd, offset, buffers);
 }
 
@@ -226,7 +252,8 @@ export function fallocate(
 ): number {
   const fd = share.handles.writableFd(fh);
   if (fd < 0) return fd;
-  if (ctx.uid !== 0) dropSetIdBits(share, fd);
+  if (ctx.uid !== 0) dropSetIdBits(share, ctx, fd);
+  if (share.mapsCapabilities) dropMappedCapability(share, fd);
   return sys.fallocate(fd, mode, offset, length);
 }
 
@@ -250,6 +277,7 @@ export function copyFileRange(
   if (from < 0) return from;
   const to = share.handles.writableFd(fhOut);
   if (to < 0) return to;
-  if (ctx.uid !== 0) dropSetIdBits(share, to);
+  if (ctx.uid !== 0) dropSetIdBits(share, ctx, to);
+  if (share.mapsCapabilities) dropMappedCapability(share, to);
   return sys.copyFileRange(from, offset, to, offsetOut, length);
 }

@@ -53,6 +53,14 @@ export class HandleTable {
     return handle?.writable === true ? handle.fd : -EBADF;
   }
 
+  /** Whether the client has a file open for writing. It looks at every handle: for rare questions. */
+  isWritten(nodeid: number): boolean {
+    for (const handle of this.#handles.values()) {
+      if (handle.nodeid === nodeid && handle.writable && !handle.released) return true;
+    }
+    return false;
+  }
+
   /** The listing of an open directory. */
   reader(fh: number): DirectoryReader | undefined {
     return this.#open(fh)?.reader;

@@ -10,6 +10,9 @@ import {
   PATH_MAX,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
+  RENAME_WHITEOUT,
+  S_IFBLK,
+  S_IFCHR,
   S_IFDIR,
   S_IFIFO,
   S_IFLNK,
@@ -18,6 +21,7 @@ import {
   S_IFSOCK,
 } from "@supermachine/fuse-protocol";
 import type { EntryReply, RequestContext } from "@supermachine/fuse-server";
+import { hasDefaultAcl } from "./access-control-list.js";
 import { followLink } from "./follow-link.js";
 import type { Share } from "./share.js";
 import { O_PATH } from "./syscalls/constants.js";
@@ -105,6 +109,14 @@ export function changeIn(share: Share, parent: number, name: string): number {
   return invalid < 0 ? invalid : directory;
 }
 
+/**
+ * The mode to make a file with. A client that leaves the umask to the host means it to hold only where the
+ * directory has no default access control list, as umask(2) says.
+ */
+export function maskedMode(share: Share, parentFd: number, mode: number, umask: number): number {
+  return !share.appliesUmask || hasDefaultAcl(parentFd) ? mode : mode & ~(umask & 0o777);
+}
+
 /** The permission bits to add to a new file whose mode is in `share.stat`, as the host's umask took them. */
 export function bitsLostToUmask(share: Share, mode: number): number {
   return mode & share.hostUmask & ~share.stat.mode & 0o777;
@@ -126,8 +138,9 @@ function deliverNew(
   let failure = stat.read(fd);
   const lost = bitsLostToUmask(share, mode);
   // Someone on the host may have put another file in its place: leave the mode of that alone.
-  const isOurs = (stat.mode & S_IFMT) === type && (!share.caller.enabled || stat.uid === uid);
-  if (failure === 0 && lost !== 0 && isOurs) {
+  const owner = share.caller.hostUid(uid);
+  const isOurs = (stat.mode & S_IFMT) === type && (!share.caller.enabled || stat.uid === owner);
+  if (failure === 0 && lost !== 0 && isOurs && !hasDefaultAcl(parentFd)) {
     failure = chmodLink(share.procFd, fd, (stat.mode & S_IALLUGO) | lost);
     if (failure === 0) failure = stat.read(fd);
   }
@@ -144,35 +157,48 @@ export function mkdir(
   parent: number,
   name: string,
   mode: number,
+  umask: number,
   reply: EntryReply,
 ): number {
   const dir = changeIn(share, parent, name);
   if (dir < 0) return dir;
   if (share.inodes.full) return -ENFILE;
+  const masked = maskedMode(share, dir, mode, umask);
   let result = share.caller.assume(ctx, 0);
-  if (result === 0) result = mkdirAt(dir, share.name.bytes, mode & S_IALLUGO);
+  if (result === 0) result = mkdirAt(dir, share.name.bytes, masked & S_IALLUGO);
   share.caller.restore();
-  return result < 0 ? result : deliverNew(share, parent, dir, S_IFDIR, mode, ctx.uid, reply);
+  return result < 0 ? result : deliverNew(share, parent, dir, S_IFDIR, masked, ctx.uid, reply);
 }
 
-/** Device nodes are refused: on the host they would be the host's devices (CVE-2020-35517). */
+/** A whiteout, as overlayfs makes them, is a character device that nobody can open. */
+function isWhiteout(type: number, rdev: number): boolean {
+  return type === S_IFCHR && rdev === 0;
+}
+
+/** Devices are made only where the client may: on the host they are the host's (CVE-2020-35517). */
 export function mknod(
   share: Share,
   ctx: RequestContext,
   parent: number,
   name: string,
   mode: number,
+  rdev: number,
+  umask: number,
   reply: EntryReply,
 ): number {
   const dir = changeIn(share, parent, name);
   if (dir < 0) return dir;
   const type = mode & S_IFMT || S_IFREG;
-  if (type !== S_IFREG && type !== S_IFIFO && type !== S_IFSOCK) return -EPERM;
+  const isDevice = type === S_IFCHR || type === S_IFBLK;
+  if (!isDevice && type !== S_IFREG && type !== S_IFIFO && type !== S_IFSOCK) return -EPERM;
+  if (isDevice && !share.allowsDevices && !isWhiteout(type, rdev)) return -EPERM;
   if (share.inodes.full) return -ENFILE;
-  let result = share.caller.assume(ctx, mode);
-  if (result === 0) result = mknodAt(dir, share.name.bytes, type | (mode & S_IALLUGO));
+  const masked = maskedMode(share, dir, mode, umask);
+  const bits = type | (masked & S_IALLUGO);
+  let result = share.caller.assume(ctx, mode, isDevice);
+  if (result === 0) result = mknodAt(dir, share.name.bytes, bits, isDevice ? rdev : 0);
   share.caller.restore();
-  return result < 0 ? result : deliverNew(share, parent, dir, type, mode, ctx.uid, reply);
+  return result < 0 ? result : deliverNew(share, parent, dir, type, masked, ctx.uid, reply);
 }
 
 export function symlink(
@@ -232,9 +258,10 @@ export function rmdir(share: Share, parent: number, name: string): number {
   return dir < 0 ? dir : rmdirAt(dir, share.name.bytes);
 }
 
-/** RENAME_WHITEOUT would make a device node, and is refused as those are. */
+/** RENAME_WHITEOUT leaves a new file, which belongs to the caller as any other. */
 export function rename(
   share: Share,
+  ctx: RequestContext,
   parent: number,
   name: string,
   newParent: number,
@@ -247,8 +274,12 @@ export function rename(
   if (newDir < 0) return newDir;
   const invalid = share.newName.set(newName);
   if (invalid < 0) return invalid;
-  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return -EINVAL;
-  const result = renameAt(dir, share.name.bytes, newDir, share.newName.bytes, flags);
+  if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) !== 0) return -EINVAL;
+  let result = (flags & RENAME_WHITEOUT) === 0 ? 0 : share.caller.assume(ctx, 0, true);
+  if (result === 0) {
+    result = renameAt(dir, share.name.bytes, newDir, share.newName.bytes, flags);
+  }
+  share.caller.restore();
   if (result === 0) share.moved(newParent, newDir);
   return result;
 }

@@ -1,4 +1,4 @@
-import { FUSE_WRITEBACK_CACHE, O_TRUNC, RENAME_EXCHANGE } from "@supermachine/fuse-protocol";
+import { O_TRUNC, RENAME_EXCHANGE } from "@supermachine/fuse-protocol";
 import type {
   AttrReply,
   BackendFeatures,
@@ -65,7 +65,7 @@ function watcherOf(share: Share): WatchRecorder {
  * ```
  */
 export class PosixBackend implements FsBackend, Disposable {
-  readonly features: BackendFeatures = { killPrivileges: true };
+  readonly features: BackendFeatures;
   readonly #share: Share;
   /** Every operation whose answer or effect the client will remember passes by it. */
   readonly #watcher: WatchRecorder | undefined;
@@ -78,6 +78,12 @@ export class PosixBackend implements FsBackend, Disposable {
   constructor(root: string, options: PosixBackendOptions = {}) {
     requireLinux();
     const settings = settingsOf(options);
+    this.features = {
+      killPrivileges: settings.killpriv,
+      posixAcl: settings.posixAcl,
+      appliesUmask: settings.posixAcl,
+      writebackCache: settings.writeback,
+    };
     this.#share = new Share(root, settings);
     this.#watcher = settings.watch ? watcherOf(this.#share) : undefined;
   }
@@ -112,7 +118,7 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   init(info: SessionInfo): void {
-    this.#share.writebackCache = (info.flags & BigInt(FUSE_WRITEBACK_CACHE)) !== 0n;
+    this.#share.agree(info);
     this.#watcher?.start(ROOT_NODEID);
   }
 
@@ -141,14 +147,14 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   setattr(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     fh: number | undefined,
     request: SetattrRequest,
     reply: AttrReply,
   ): number {
     this.#watcher?.clientChanges(nodeid);
-    const result = attributes.setattr(this.#share, nodeid, fh, request, reply);
+    const result = attributes.setattr(this.#share, ctx, nodeid, fh, request, reply);
     if (result === 0) this.#watcher?.attributes(nodeid, reply);
     return result;
   }
@@ -186,12 +192,12 @@ export class PosixBackend implements FsBackend, Disposable {
     parent: number,
     name: string,
     mode: number,
-    _rdev: number,
-    _umask: number,
+    rdev: number,
+    umask: number,
     reply: EntryReply,
   ): number {
     this.#watcher?.clientChanges(parent);
-    const result = namespace.mknod(this.#share, ctx, parent, name, mode, reply);
+    const result = namespace.mknod(this.#share, ctx, parent, name, mode, rdev, umask, reply);
     if (result === 0) this.#watcher?.made(parent, name, reply);
     return result;
   }
@@ -201,11 +207,11 @@ export class PosixBackend implements FsBackend, Disposable {
     parent: number,
     name: string,
     mode: number,
-    _umask: number,
+    umask: number,
     reply: EntryReply,
   ): number {
     this.#watcher?.clientChanges(parent);
-    const result = namespace.mkdir(this.#share, ctx, parent, name, mode, reply);
+    const result = namespace.mkdir(this.#share, ctx, parent, name, mode, umask, reply);
     if (result === 0) this.#watcher?.made(parent, name, reply);
     return result;
   }
@@ -225,7 +231,7 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   rename(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     parent: number,
     name: string,
     newParent: number,
@@ -234,7 +240,7 @@ export class PosixBackend implements FsBackend, Disposable {
   ): number {
     this.#watcher?.clientChanges(parent);
     this.#watcher?.clientChanges(newParent);
-    const result = namespace.rename(this.#share, parent, name, newParent, newName, flags);
+    const result = namespace.rename(this.#share, ctx, parent, name, newParent, newName, flags);
     if (result === 0) {
       const exchange = (flags & RENAME_EXCHANGE) !== 0;
       this.#watcher?.nameMoved(parent, name, newParent, newName, exchange);
@@ -256,14 +262,14 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   open(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     flags: number,
     reply: OpenReply,
     openFlags: number,
   ): number {
     if ((flags & O_TRUNC) !== 0) this.#watcher?.clientChanges(nodeid);
-    return files.open(this.#share, nodeid, flags, openFlags, reply);
+    return files.open(this.#share, ctx, nodeid, flags, openFlags, reply);
   }
 
   create(
@@ -271,7 +277,7 @@ export class PosixBackend implements FsBackend, Disposable {
     parent: number,
     name: string,
     mode: number,
-    _umask: number,
+    umask: number,
     flags: number,
     reply: EntryReply,
     opened: OpenReply,
@@ -284,6 +290,7 @@ export class PosixBackend implements FsBackend, Disposable {
       parent,
       name,
       mode,
+      umask,
       flags,
       reply,
       opened,
@@ -297,12 +304,12 @@ export class PosixBackend implements FsBackend, Disposable {
     ctx: RequestContext,
     parent: number,
     mode: number,
-    _umask: number,
+    umask: number,
     flags: number,
     reply: EntryReply,
     opened: OpenReply,
   ): number {
-    return files.tmpfile(this.#share, ctx, parent, mode, flags, reply, opened);
+    return files.tmpfile(this.#share, ctx, parent, mode, umask, flags, reply, opened);
   }
 
   read(
@@ -316,7 +323,7 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   write(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     fh: number,
     offset: number,
@@ -324,7 +331,7 @@ export class PosixBackend implements FsBackend, Disposable {
     writeFlags: number,
   ): number {
     this.#watcher?.clientChanges(nodeid);
-    return files.write(this.#share, fh, offset, buffers, writeFlags);
+    return files.write(this.#share, ctx, fh, offset, buffers, writeFlags);
   }
 
   release(_ctx: RequestContext, _nodeid: number, fh: number): number {
@@ -414,16 +421,17 @@ export class PosixBackend implements FsBackend, Disposable {
     name: string,
     value: Uint8Array,
     flags: number,
+    setxattrFlags = 0,
   ): number {
-    return xattrs.setxattr(this.#share, nodeid, name, value, flags);
+    return xattrs.setxattr(this.#share, nodeid, name, value, flags, setxattrFlags);
   }
 
   getxattr(_ctx: RequestContext, nodeid: number, name: string, value: Uint8Array): number {
     return xattrs.getxattr(this.#share, nodeid, name, value);
   }
 
-  listxattr(_ctx: RequestContext, nodeid: number, list: Uint8Array): number {
-    return xattrs.listxattr(this.#share, nodeid, list);
+  listxattr(ctx: RequestContext, nodeid: number, list: Uint8Array): number {
+    return xattrs.listxattr(this.#share, ctx, nodeid, list);
   }
 
   removexattr(_ctx: RequestContext, nodeid: number, name: string): number {

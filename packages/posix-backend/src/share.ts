@@ -1,9 +1,16 @@
 import { readFileSync } from "node:fs";
-import { errnoName } from "@supermachine/fuse-protocol";
-import type { AttrReply, EntryReply } from "@supermachine/fuse-server";
+import {
+  errnoName,
+  FUSE_DONT_MASK,
+  FUSE_PASSTHROUGH,
+  FUSE_SUBMOUNTS,
+  FUSE_WRITEBACK_CACHE,
+} from "@supermachine/fuse-protocol";
+import type { Attr, AttrReply, EntryReply, SessionInfo } from "@supermachine/fuse-server";
 import { Caller } from "./caller.js";
 import { PosixBackendError } from "./error.js";
 import { HandleTable } from "./handle-table.js";
+import { IdMap } from "./id-map.js";
 import { InodeTable } from "./inode-table.js";
 import { NameBuffer } from "./name-buffer.js";
 import type { Settings } from "./options.js";
@@ -11,7 +18,9 @@ import { StatBuffer } from "./stat-buffer.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
 import { close, fstatfs, openPath } from "./syscalls/linux.js";
 import { statfsStruct } from "./syscalls/structs.js";
+import { XattrMap } from "./xattr-map.js";
 
+const CAPABILITY = "security.capability";
 const PROC_SUPER_MAGIC = 0x9fa0n;
 
 /** An O_PATH handle of this process's /proc/self/fd, checked to be the real one. */
@@ -47,8 +56,25 @@ export class Share implements Disposable {
   readonly procFd: number;
   /** The bits that the host takes away from the mode of every new file. */
   readonly hostUmask: number;
+  readonly xattrMap: XattrMap | undefined;
+  /**
+   * security.capability has another name on the host, so that the host's kernel does not drop it when the
+   * file changes (CVE-2021-20263).
+   */
+  readonly mapsCapabilities: boolean;
+  readonly #uids: IdMap | undefined;
+  readonly #gids: IdMap | undefined;
   /** The client caches writes: it reads files that it writes to, and places appends itself. */
   writebackCache = false;
+  /** The client's kernel can read and write host files itself. */
+  passthrough = false;
+  /** The client leaves the umask to the host, whose default access control lists override it. */
+  appliesUmask = false;
+  announcesSubmounts = false;
+  /** The client may make device nodes. */
+  allowsDevices: boolean;
+  /** The client may have other extended attributes than `user.*`. */
+  allowsPrivilegedXattrs: boolean;
 
   // Operations are synchronous, so these serve one at a time.
   readonly stat = new StatBuffer();
@@ -60,10 +86,17 @@ export class Share implements Disposable {
     this.settings = settings;
     this.entryValidMs = settings.entryTimeoutMs;
     this.attrValidMs = settings.attrTimeoutMs;
+    this.xattrMap = settings.xattrMap === undefined ? undefined : new XattrMap(settings.xattrMap);
+    const capability = this.xattrMap?.toHost(CAPABILITY) ?? CAPABILITY;
+    this.mapsCapabilities = typeof capability === "string" && capability !== CAPABILITY;
+    this.#uids = settings.translateUid.length > 0 ? new IdMap(settings.translateUid) : undefined;
+    this.#gids = settings.translateGid.length > 0 ? new IdMap(settings.translateGid) : undefined;
+    this.allowsDevices = settings.devices ?? false;
+    this.allowsPrivilegedXattrs = settings.privilegedXattrs ?? false;
     this.handles = new HandleTable(settings.maxHandles);
     this.procFd = openProc();
     this.hostUmask = hostUmask();
-    this.caller = new Caller();
+    this.caller = new Caller(this.#uids, this.#gids);
     const rootFd = openPath(root, O_PATH | O_DIRECTORY);
     const failure = rootFd < 0 ? rootFd : this.stat.read(rootFd);
     if (failure < 0) {
@@ -75,6 +108,30 @@ export class Share implements Disposable {
       );
     }
     this.inodes = new InodeTable(settings.maxInodes, rootFd, this.stat);
+  }
+
+  /** A client has connected. */
+  agree(info: SessionInfo): void {
+    const agreed = (flag: number | bigint) => (info.flags & BigInt(flag)) !== 0n;
+    const { settings } = this;
+    this.writebackCache = agreed(FUSE_WRITEBACK_CACHE);
+    // Data of the `metadata` policy is not cached, which passed-through data is: on the host.
+    this.passthrough = agreed(FUSE_PASSTHROUGH) && settings.cache !== "metadata";
+    this.appliesUmask = agreed(FUSE_DONT_MASK);
+    this.announcesSubmounts = settings.announceSubmounts && agreed(FUSE_SUBMOUNTS);
+    this.allowsDevices = settings.devices ?? info.hostKernel;
+    this.allowsPrivilegedXattrs = settings.privilegedXattrs ?? info.hostKernel;
+  }
+
+  /** Puts what `stat` holds into the terms of the client. */
+  present(attr: Attr): void {
+    this.stat.copyTo(attr);
+    this.toClientIds(attr);
+  }
+
+  toClientIds(owner: { uid: number; gid: number }): void {
+    if (this.#uids !== undefined) owner.uid = this.#uids.toGuest(owner.uid);
+    if (this.#gids !== undefined) owner.gid = this.#gids.toGuest(owner.gid);
   }
 
   /**
@@ -99,7 +156,7 @@ export class Share implements Disposable {
     reply.generation = 0;
     reply.entryValidMs = this.entryValidMs;
     reply.attrValidMs = this.attrValidMs;
-    this.stat.copyTo(reply.attr);
+    this.present(reply.attr);
     return 0;
   }
 
@@ -111,7 +168,7 @@ export class Share implements Disposable {
     const failure = this.stat.read(fd);
     if (failure < 0) return failure;
     reply.attrValidMs = this.attrValidMs;
-    this.stat.copyTo(reply.attr);
+    this.present(reply.attr);
     return 0;
   }
 

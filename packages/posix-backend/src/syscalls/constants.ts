@@ -30,3 +30,4 @@ export const RLIMIT_NOFILE = 7;
 
 export const CAP_DAC_OVERRIDE = 1;
 export const CAP_DAC_READ_SEARCH = 2;
+export const CAP_MKNOD = 27;

@@ -209,8 +209,9 @@ export function mkdirAt(dir: number, name: CString, mode: number): number {
   return outcome(native.mkdirat(dir, name, mode));
 }
 
-export function mknodAt(dir: number, name: CString, mode: number): number {
-  return outcome(native.mknodat(dir, name, mode, 0));
+/** @param device - In the kernel's 32-bit encoding, which for these numbers is also that of glibc. */
+export function mknodAt(dir: number, name: CString, mode: number, device: number): number {
+  return outcome(native.mknodat(dir, name, mode, device));
 }
 
 export function symlinkAt(target: CString, dir: number, name: CString): number {
