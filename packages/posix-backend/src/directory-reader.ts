@@ -12,6 +12,7 @@ const at = direntStruct.offsets;
  */
 export class DirectoryReader {
   readonly fd: number;
+  readonly #isShared: boolean;
   readonly #cookies = new DirectoryCookies();
   #bytes: Buffer | undefined;
   #record = 0;
@@ -27,8 +28,10 @@ export class DirectoryReader {
   /** The cookie after this record. */
   cookie = 0;
 
-  constructor(fd: number) {
+  /** @param isShared - Other threads read the same fd, and move its position. */
+  constructor(fd: number, isShared: boolean) {
     this.fd = fd;
+    this.#isShared = isShared;
   }
 
   /** Continues after the record whose cookie is `cookie`; 0 or a negated errno. */
@@ -48,6 +51,12 @@ export class DirectoryReader {
   /** Makes the next record current; 1, 0 at the end, or a negated errno. */
   load(): number {
     if (this.#record >= this.#end) {
+      if (this.#isShared) {
+        // Where this thread stopped may not be where the fd is now.
+        const position = this.#cookies.decode(this.#position);
+        const result = position === undefined ? -EINVAL : lseek(this.fd, position, SEEK_SET);
+        if (result < 0) return result;
+      }
       this.#bytes ??= Buffer.allocUnsafeSlow(BUFFER_SIZE);
       const length = getdents64(this.fd, this.#bytes);
       if (length <= 0) {

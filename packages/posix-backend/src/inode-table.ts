@@ -1,65 +1,111 @@
-import { ENFILE, ESTALE, S_IFMT } from "@supermachine/fuse-protocol";
-import type { StatBuffer } from "./stat-buffer.js";
-import { close } from "./syscalls/linux.js";
+import { ENFILE, EOPNOTSUPP, ESTALE, NAME_MAX } from "@supermachine/fuse-protocol";
+import { cachedFd, FdCache, takeCachedFd } from "./fd-cache.js";
+import { FileHandle } from "./file-handle.js";
+import { IdentityIndex } from "./identity-index.js";
+import { header, type NodeMemory, record } from "./node-memory.js";
+import { kindOf, metaOf, NodeKind, setKind, typeOf, volumeOf } from "./node-record.js";
+import type { InodeFileHandles } from "./options.js";
+import { RecordedNames } from "./recorded-names.js";
+import { generationOfNodeid, nodeidOf, SlotAllocator, slotOfNodeid } from "./slot-allocator.js";
+import { StatBuffer } from "./stat-buffer.js";
+import { O_PATH } from "./syscalls/constants.js";
+import { close, openAt, reopen } from "./syscalls/linux.js";
+import { VolumeTable } from "./volume-table.js";
 
 export const ROOT_NODEID = 1;
+const ROOT_SLOT = 1;
+/** A node looked up so often is never forgotten; its lookups are no longer counted. */
+const MAX_LOOKUPS = 0xffff_ffff;
+/** Deeper trees cannot be named by a path of PATH_MAX. */
+const MAX_DEPTH = 2048;
 
-type InodeKey = number | bigint | string;
+const UNSURE = -1;
 
-/** A mounted file system: the scope in which inode numbers are unique. */
-interface Volume {
-  readonly deviceMajor: number;
-  readonly deviceMinor: number;
-  readonly mountId: number;
-  readonly inodes: Map<InodeKey, Inode>;
+/** A symbolic link, as {@link InodeTable.adoptAlias} tells links apart. */
+export interface Link {
+  readonly volume: number;
+  readonly inoLow: number;
+  readonly inoHigh: number;
 }
 
-/** An inode of the host that the guest knows. Its type never changes: `fd` holds the inode itself. */
-interface Inode {
-  /** Ours, counted up and never used twice, so its generation is always 0. */
-  readonly nodeid: number;
-  /** An O_PATH handle, closed when the inode is forgotten. */
-  readonly fd: number;
-  /** The `S_IFMT` bits of the mode. */
-  readonly type: number;
-  /** How often the guest was given this node and has not taken it back. */
-  lookups: number;
-  /** Where the table finds this inode again, and under which key. */
-  readonly home: Map<InodeKey, Inode>;
-  readonly key: InodeKey;
-}
+/** Where the fd of an open file of a node is found, when there is one. */
+type OpenFileOf = (nodeid: number) => number;
 
 /**
- * The nodes that the guest knows. Host inodes are told apart by device, inode number and mount, so that
- * hard links share a node; while a node holds its fd the host cannot give its inode number to another
- * file.
+ * The nodes that the client knows, in memory that the backends of several threads may share. Host inodes
+ * are told apart by volume and inode number, so that hard links share a node, and by file handle where
+ * the inode number may have gone to another file.
+ *
+ * A node has no fd of its own as a rule: the fds of those in use are kept in a cache per thread, and what falls
+ * out of it is reopened by its file handle. Where there are none, nodes are pinned by an fd each while
+ * `maxFds` lasts, and beyond it are found again by name.
  */
 export class InodeTable {
-  readonly #root: Inode;
-  readonly #capacity: number;
-  readonly #byNodeid = new Map<number, Inode>();
-  #volumes: Volume[] = [];
-  readonly #aliases = new Map<InodeKey, Inode>();
-  #nextNodeid = ROOT_NODEID;
+  readonly #memory: NodeMemory;
+  readonly #thread: number;
+  readonly #procFd: number;
+  readonly #policy: InodeFileHandles;
+  readonly #slots: SlotAllocator;
+  readonly #index: IdentityIndex;
+  readonly #volumes: VolumeTable;
+  readonly #names: RecordedNames;
+  readonly #cache: FdCache;
+  readonly #openFileOf: OpenFileOf;
+  readonly #handle = new FileHandle();
+  readonly #stat = new StatBuffer();
+  readonly #name = new Uint8Array(NAME_MAX + 1);
+  /** Fds to close as soon as the lock is free. */
+  readonly #unused: number[] = [];
 
-  /** Takes over `rootFd`; `stat` holds its attributes. */
-  constructor(capacity: number, rootFd: number, stat: StatBuffer) {
-    this.#capacity = capacity;
-    const volume = this.#volumeOf(stat);
-    this.#root = this.#insert(rootFd, stat, volume.inodes, stat.inoKey);
+  constructor(
+    memory: NodeMemory,
+    thread: number,
+    procFd: number,
+    policy: InodeFileHandles,
+    openFileOf: OpenFileOf,
+  ) {
+    this.#memory = memory;
+    this.#thread = thread;
+    this.#procFd = procFd;
+    this.#policy = policy;
+    this.#openFileOf = openFileOf;
+    this.#slots = new SlotAllocator(memory);
+    this.#index = new IdentityIndex(memory);
+    this.#volumes = new VolumeTable(memory, procFd, policy !== "never");
+    this.#names = new RecordedNames(memory, this.#slots);
+    this.#cache = new FdCache(memory, thread);
   }
 
+  /**
+   * Makes the inode of `rootFd` the root, and takes over `rootFd`. Once, before anything else. Tells
+   * whether inodes on its volume can be kept as file handles.
+   */
+  setRoot(rootFd: number, stat: StatBuffer): boolean {
+    const volume = this.#volumes.add(rootFd, stat);
+    // Slot 0 stands for "none".
+    this.#slots.claim(0, 0);
+    this.#slots.claim(ROOT_SLOT, 0);
+    const at = this.#memory.recordAt(ROOT_SLOT);
+    this.#describe(at, stat, metaOf(NodeKind.pinned, stat.mode, volume));
+    this.#memory.write(at + record.fd, rootFd);
+    this.#memory.add(header.nodes, 1);
+    this.#index.insert(ROOT_SLOT);
+    return this.#volumes.mountFd(volume) >= 0;
+  }
+
+  /** How many nodes there are, the root included. */
   get size(): number {
-    return this.#byNodeid.size;
+    return this.#memory.read(header.nodes);
   }
 
   get full(): boolean {
-    return this.#byNodeid.size >= this.#capacity;
+    // Slot 0 is none.
+    return this.size + 1 >= this.#memory.slots;
   }
 
   /** An O_PATH handle of the root. */
   get rootFd(): number {
-    return this.#root.fd;
+    return this.#memory.read(this.#memory.recordAt(ROOT_SLOT) + record.fd);
   }
 
   /**
@@ -67,120 +113,454 @@ export class InodeTable {
    * that the client does not hold. It is good for the present operation, not longer.
    */
   fd(nodeid: number): number {
-    return this.#byNodeid.get(nodeid)?.fd ?? -ESTALE;
+    const slot = this.#slotOf(nodeid);
+    if (slot === 0) return -ESTALE;
+    const at = this.#memory.recordAt(slot);
+    const kind = kindOf(this.#memory.read(at + record.meta));
+    if (kind === NodeKind.pinned || kind === NodeKind.alias) {
+      return this.#memory.read(at + record.fd);
+    }
+    const cached = this.#cache.find(slot);
+    return cached >= 0 ? cached : this.#refill(slot, nodeid);
   }
 
   /** The `S_IFMT` bits of a node's mode, which never change; 0 for a node that the client does not hold. */
   type(nodeid: number): number {
-    return this.#byNodeid.get(nodeid)?.type ?? 0;
+    const slot = this.#slotOf(nodeid);
+    if (slot === 0) return 0;
+    return typeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
   }
 
-  /** The node of the inode whose attributes `stat` holds, if the client holds it. */
+  /**
+   * The node of the inode whose attributes `stat` holds, if the client holds it. File handles are not
+   * compared: it may be a node whose inode is gone and has left its number to this one.
+   */
   find(stat: StatBuffer): number | undefined {
-    return this.#volumeOf(stat).inodes.get(stat.inoKey)?.nodeid;
+    this.#memory.lock();
+    const volume = this.#volumes.find(stat);
+    const slot = volume < 0 ? 0 : this.#firstWithNumber(volume, stat);
+    const nodeid = slot === 0 ? undefined : this.#nodeidOf(slot);
+    this.#memory.unlock();
+    return nodeid;
   }
 
   /** Every node that the client holds, the root included. */
-  nodeids(): Iterable<number> {
-    return this.#byNodeid.keys();
+  nodeids(): number[] {
+    const nodeids: number[] = [];
+    this.#slots.forEach((slot) => {
+      const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+      if (slot >= ROOT_SLOT && kind !== NodeKind.name) nodeids.push(this.#nodeidOf(slot));
+    });
+    return nodeids;
   }
 
   /** Counts one more lookup of a node that the client holds; the nodeid, or a negated errno. */
   addLookup(nodeid: number): number {
-    const inode = this.#byNodeid.get(nodeid);
-    if (inode === undefined) return -ESTALE;
-    inode.lookups++;
+    const slot = this.#slotOf(nodeid);
+    if (slot === 0) return -ESTALE;
+    this.#memory.lock();
+    this.#countLookup(slot);
+    this.#memory.unlock();
     return nodeid;
   }
 
   /**
    * Counts one more lookup of the inode that the O_PATH handle `fd` holds, and takes over `fd`. `stat`
    * holds its attributes. Returns the nodeid; or a negated errno, with `fd` closed, when the table is full.
+   *
+   * @param parent - The directory in which it was found as `name` (ended with a NUL); 0 for none.
    */
-  adopt(fd: number, stat: StatBuffer): number {
-    return this.#count(fd, stat, this.#volumeOf(stat).inodes, stat.inoKey);
+  adopt(fd: number, stat: StatBuffer, parent: number, name: Uint8Array): number {
+    return this.#adopt(fd, stat, undefined, parent, name);
   }
 
   /**
    * As {@link adopt}, for a directory that is reached through the followed symbolic link `link`. A
    * Linux client may hold a directory under one name only, so each link's view of it is its own node.
    */
-  adoptAlias(fd: number, stat: StatBuffer, link: string): number {
-    const key = `${link}>${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
-    return this.#count(fd, stat, this.#aliases, key);
+  adoptAlias(fd: number, stat: StatBuffer, link: Link): number {
+    return this.#adopt(fd, stat, link, 0, this.#name);
   }
 
   /** What {@link adoptAlias} knows a symbolic link by; `stat` holds its attributes. */
-  linkOf(stat: StatBuffer): string {
-    return `${stat.deviceMajor}:${stat.deviceMinor}:${stat.mountId}:${stat.inoKey}`;
+  linkOf(stat: StatBuffer): Link {
+    return { volume: this.#volumes.find(stat), inoLow: stat.inoLow, inoHigh: stat.inoHigh };
+  }
+
+  /** Whether there are nodes that must be told of new names, with {@link rename}. */
+  get needsNames(): boolean {
+    return this.#memory.read(header.named) > 0;
+  }
+
+  /** The inode that `stat` describes, if it is a node, is `name` in `parent` now. */
+  rename(stat: StatBuffer, parent: number, name: Uint8Array): void {
+    const memory = this.#memory;
+    memory.lock();
+    const volume = this.#volumes.find(stat);
+    const slot = volume < 0 ? 0 : this.#match(volume, stat, undefined, false);
+    if (slot > 0 && kindOf(memory.read(memory.recordAt(slot) + record.meta)) === NodeKind.named) {
+      this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
+    }
+    memory.unlock();
   }
 
   /** Takes back `count` lookups; the root stays whatever a client says. */
   forget(nodeid: number, count: number): void {
-    const inode = this.#byNodeid.get(nodeid);
-    if (inode === undefined || inode === this.#root) return;
-    inode.lookups -= count;
-    if (inode.lookups <= 0) this.#remove(inode);
+    const slot = this.#slotOf(nodeid);
+    if (slot === 0 || slot === ROOT_SLOT) return;
+    this.#memory.lock();
+    const lookupsAt = this.#memory.recordAt(slot) + record.lookups;
+    const lookups = this.#memory.read(lookupsAt);
+    if (lookups <= count) this.#remove(slot);
+    else if (lookups !== MAX_LOOKUPS) this.#memory.write(lookupsAt, lookups - count);
+    this.#memory.unlock();
+    this.#closeUnused();
   }
 
-  /** Forgets everything but the root. */
+  /** Forgets everything but the root. No other thread may be at work. */
   clear(): void {
-    for (const inode of this.#byNodeid.values()) if (inode !== this.#root) this.#remove(inode);
+    this.#slots.forEach((slot) => {
+      const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+      if (slot > ROOT_SLOT && kind !== NodeKind.name) this.#remove(slot);
+    });
+    this.#closeUnused();
   }
 
+  /** Gives up the fds that this thread keeps; nodes stay. */
+  detach(): void {
+    this.#memory.lock();
+    this.#cache.drain((slot, fd) => this.#settle(slot, fd));
+    this.#memory.unlock();
+    this.#closeUnused();
+  }
+
+  /** Forgets everything and closes every fd. */
   close(): void {
     this.clear();
-    this.#remove(this.#root);
+    this.#remove(ROOT_SLOT);
+    this.#closeUnused();
   }
 
-  #count(fd: number, stat: StatBuffer, home: Map<InodeKey, Inode>, key: InodeKey): number {
-    const known = home.get(key);
-    if (known !== undefined) {
-      close(fd);
-      known.lookups++;
-      return known.nodeid;
+  /** 0 for a nodeid that the client does not hold. */
+  #slotOf(nodeid: number): number {
+    const slot = slotOfNodeid(nodeid);
+    if (slot === 0 || slot >= this.#memory.slots) return 0;
+    const at = this.#memory.recordAt(slot);
+    const held = this.#memory.read(at + record.lookups) > 0;
+    return held && this.#memory.read(at + record.generation) === generationOfNodeid(nodeid)
+      ? slot
+      : 0;
+  }
+
+  #nodeidOf(slot: number): number {
+    return nodeidOf(slot, this.#memory.read(this.#memory.recordAt(slot) + record.generation));
+  }
+
+  #countLookup(slot: number): void {
+    const at = this.#memory.recordAt(slot) + record.lookups;
+    const lookups = this.#memory.read(at);
+    if (lookups !== MAX_LOOKUPS) this.#memory.write(at, lookups + 1);
+  }
+
+  #adopt(
+    fd: number,
+    stat: StatBuffer,
+    link: Link | undefined,
+    parent: number,
+    name: Uint8Array,
+  ): number {
+    const memory = this.#memory;
+    memory.lock();
+    let volume = this.#volumes.find(stat);
+    let slot = volume < 0 ? 0 : this.#match(volume, stat, link, false);
+    if (slot === UNSURE) {
+      // The system call is not for the time of the lock. Without a handle nothing will match.
+      memory.unlock();
+      this.#handle.read(fd);
+      memory.lock();
+      slot = this.#match(volume, stat, link, true);
     }
-    if (this.full) {
-      close(fd);
-      return -ENFILE;
+    let result = slot;
+    if (slot > 0) {
+      this.#countLookup(slot);
+      this.#keep(slot, fd, stat, parent, name);
+    } else {
+      const isNewVolume = volume < 0;
+      if (isNewVolume) {
+        memory.unlock();
+        volume = this.#volumes.add(fd, stat);
+        memory.lock();
+        // Another thread may have found the inode as well meanwhile.
+        slot = volume < 0 || memory.threads === 1 ? 0 : this.#match(volume, stat, link, false);
+      }
+      if (slot > 0) {
+        this.#countLookup(slot);
+        this.#keep(slot, fd, stat, parent, name);
+        result = slot;
+      } else {
+        result = volume < 0 ? -ENFILE : this.#insert(fd, stat, volume, link, parent, name);
+        if (result < 0) this.#unused.push(fd);
+      }
+      if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
     }
-    return this.#insert(fd, stat, home, key).nodeid;
+    const nodeid = result < 0 ? result : this.#nodeidOf(result);
+    memory.unlock();
+    this.#closeUnused();
+    return nodeid;
   }
 
-  #insert(fd: number, stat: StatBuffer, home: Map<InodeKey, Inode>, key: InodeKey): Inode {
-    const inode: Inode = {
-      nodeid: this.#nextNodeid++,
-      fd,
-      type: stat.mode & S_IFMT,
-      lookups: 1,
-      home,
-      key,
-    };
-    this.#byNodeid.set(inode.nodeid, inode);
-    home.set(key, inode);
-    return inode;
+  /**
+   * The node of an inode, 0 for none, or {@link UNSURE} when its file handle must be compared and is not
+   * known. What has an fd somewhere is that inode: its number cannot have gone to another.
+   */
+  #match(volume: number, stat: StatBuffer, link: Link | undefined, haveHandle: boolean): number {
+    const memory = this.#memory;
+    const { inoLow, inoHigh } = stat;
+    let slot = this.#index.first(volume, inoLow, inoHigh);
+    for (; slot !== 0; slot = this.#index.next(slot)) {
+      const at = memory.recordAt(slot);
+      if (memory.read(at + record.inoLow) !== inoLow) continue;
+      if (memory.read(at + record.inoHigh) !== inoHigh) continue;
+      const meta = memory.read(at + record.meta);
+      if (volumeOf(meta) !== volume) continue;
+      const kind = kindOf(meta);
+      if (kind === NodeKind.alias || link !== undefined) {
+        if (kind === NodeKind.alias && link !== undefined && this.#isLink(at, link)) return slot;
+        continue;
+      }
+      if (kind === NodeKind.pinned || memory.read(at + record.cachedBy) !== 0) return slot;
+      if (kind === NodeKind.named) {
+        if (this.#names.bornAt(slot, [stat.birthSeconds, stat.birthNanoseconds])) return slot;
+      } else if (!haveHandle) return UNSURE;
+      else if (this.#handle.equals(memory, at)) return slot;
+    }
+    return 0;
   }
 
-  #remove(inode: Inode): void {
-    this.#byNodeid.delete(inode.nodeid);
-    inode.home.delete(inode.key);
-    close(inode.fd);
-  }
-
-  #volumeOf(stat: StatBuffer): Volume {
-    const { deviceMajor, deviceMinor, mountId } = stat;
-    for (const volume of this.#volumes) {
+  #firstWithNumber(volume: number, stat: StatBuffer): number {
+    let slot = this.#index.first(volume, stat.inoLow, stat.inoHigh);
+    for (; slot !== 0; slot = this.#index.next(slot)) {
+      const at = this.#memory.recordAt(slot);
+      const meta = this.#memory.read(at + record.meta);
       if (
-        volume.mountId === mountId &&
-        volume.deviceMinor === deviceMinor &&
-        volume.deviceMajor === deviceMajor
+        this.#memory.read(at + record.inoLow) === stat.inoLow &&
+        this.#memory.read(at + record.inoHigh) === stat.inoHigh &&
+        volumeOf(meta) === volume &&
+        kindOf(meta) !== NodeKind.alias
       ) {
-        return volume;
+        return slot;
       }
     }
-    const volume: Volume = { deviceMajor, deviceMinor, mountId, inodes: new Map() };
-    // Volumes that hold nothing may be unmounted by now: they are dropped when another one appears.
-    this.#volumes = [...this.#volumes.filter((other) => other.inodes.size > 0), volume];
-    return volume;
+    return 0;
+  }
+
+  #isLink(at: number, link: Link): boolean {
+    const payload = at + record.payload;
+    return (
+      this.#memory.read(payload) === link.volume >>> 0 &&
+      this.#memory.read(payload + 1) === link.inoLow &&
+      this.#memory.read(payload + 2) === link.inoHigh
+    );
+  }
+
+  /** Another fd of a node that is there: kept, if this thread has none. */
+  #keep(slot: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): void {
+    const at = this.#memory.recordAt(slot);
+    const kind = kindOf(this.#memory.read(at + record.meta));
+    if (kind === NodeKind.named && parent !== 0) {
+      this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
+    }
+    const pinned = kind === NodeKind.pinned || kind === NodeKind.alias;
+    if (pinned || (this.#memory.read(at + record.cachedBy) & (1 << this.#thread)) !== 0) {
+      this.#unused.push(fd);
+    } else {
+      this.#putInCache(slot, fd);
+    }
+  }
+
+  /** The slot of a new node; or a negated errno, with `fd` left to the caller. */
+  #insert(
+    fd: number,
+    stat: StatBuffer,
+    volume: number,
+    link: Link | undefined,
+    parent: number,
+    name: Uint8Array,
+  ): number {
+    const memory = this.#memory;
+    const hasHandles = this.#volumes.mountFd(volume) >= 0;
+    if (!hasHandles && this.#policy === "mandatory") return -EOPNOTSUPP;
+    const mayPin = memory.read(header.pinned) < memory.read(header.maxPinned);
+    const mustPin = link !== undefined || (!hasHandles && parent === 0);
+    if (mustPin && !mayPin) return -ENFILE;
+    const slot = this.#slots.take();
+    if (slot === 0) return -ENFILE;
+
+    const pin = mustPin || (!hasHandles && mayPin);
+    const kind = link !== undefined ? NodeKind.alias : pin ? NodeKind.pinned : NodeKind.cached;
+    const at = memory.recordAt(slot);
+    this.#describe(at, stat, metaOf(kind, stat.mode, volume));
+    if (link !== undefined) {
+      memory.write(at + record.payload, link.volume);
+      memory.write(at + record.payload + 1, link.inoLow);
+      memory.write(at + record.payload + 2, link.inoHigh);
+    }
+    if (!hasHandles && !pin) {
+      const birth = [stat.birthSeconds, stat.birthNanoseconds] as const;
+      if (!this.#names.record(slot, parent, name, birth)) {
+        this.#slots.give(slot);
+        return -ENFILE;
+      }
+    }
+    this.#volumes.retain(volume);
+    memory.add(header.nodes, 1);
+    this.#index.insert(slot);
+    if (pin) {
+      memory.write(at + record.fd, fd);
+      memory.add(header.pinned, 1);
+    } else {
+      this.#putInCache(slot, fd);
+    }
+    return slot;
+  }
+
+  #describe(at: number, stat: StatBuffer, meta: number): void {
+    this.#memory.write(at + record.lookups, 1);
+    this.#memory.write(at + record.inoLow, stat.inoLow);
+    this.#memory.write(at + record.inoHigh, stat.inoHigh);
+    this.#memory.write(at + record.meta, meta);
+  }
+
+  #putInCache(slot: number, fd: number): void {
+    this.#cache.put(slot, fd);
+    if (this.#cache.evictedFd >= 0) this.#settle(this.#cache.evictedSlot, this.#cache.evictedFd);
+  }
+
+  /** An fd of a node has left a cache: the last one leaves a file handle behind. */
+  #settle(slot: number, fd: number): void {
+    const memory = this.#memory;
+    const at = memory.recordAt(slot);
+    const isLast = memory.read(at + record.cachedBy) === 0;
+    if (isLast && kindOf(memory.read(at + record.meta)) === NodeKind.cached) {
+      if (this.#handle.read(fd) < 0) {
+        // Too long, or this kind of file has none: it keeps the fd.
+        setKind(memory, at, NodeKind.pinned, 0);
+        memory.write(at + record.fd, fd);
+        memory.add(header.pinned, 1);
+        return;
+      }
+      this.#handle.store(memory, at);
+    }
+    this.#unused.push(fd);
+  }
+
+  /** Opens the inode of a node of which this thread has no fd, and keeps that. */
+  #refill(slot: number, nodeid: number): number {
+    const fd = this.#openAgain(slot, nodeid, 0);
+    if (fd < 0) return fd;
+    this.#memory.lock();
+    this.#putInCache(slot, fd);
+    this.#memory.unlock();
+    this.#closeUnused();
+    return fd;
+  }
+
+  /** A new O_PATH fd of a node that has none of its own. */
+  #openAgain(slot: number, nodeid: number, depth: number): number {
+    const memory = this.#memory;
+    const at = memory.recordAt(slot);
+    memory.lock();
+    const cachedBy = memory.read(at + record.cachedBy);
+    if (cachedBy !== 0) {
+      // Of another thread, who may not close it meanwhile.
+      const other = cachedFd(memory, 31 - Math.clz32(cachedBy), slot);
+      const fd = reopen(this.#procFd, other, O_PATH);
+      memory.unlock();
+      return fd;
+    }
+    let fd: number;
+    const meta = memory.read(at + record.meta);
+    if (kindOf(meta) === NodeKind.named) {
+      const name = new Uint8Array(NAME_MAX + 1);
+      const parent = this.#names.read(slot, name);
+      memory.unlock();
+      fd = this.#openNamed(slot, parent, name, depth);
+    } else {
+      this.#handle.load(memory, at);
+      const mountFd = this.#volumes.mountFd(volumeOf(meta));
+      memory.unlock();
+      fd = this.#handle.open(mountFd);
+    }
+    if (fd !== -ESTALE) return fd;
+    // Removed, but the client may have it open still.
+    const open = this.#openFileOf(nodeid);
+    return open < 0 ? -ESTALE : reopen(this.#procFd, open, O_PATH);
+  }
+
+  /** Looks the node's last known name up, as any name of the client; ESTALE when that is another file now. */
+  #openNamed(slot: number, parent: number, name: Uint8Array, depth: number): number {
+    const parentSlot = this.#slotOf(parent);
+    if (parentSlot === 0 || depth > MAX_DEPTH) return -ESTALE;
+    const held = this.#heldFd(parentSlot);
+    const parentFd = held >= 0 ? held : this.#openAgain(parentSlot, parent, depth + 1);
+    if (parentFd < 0) return parentFd;
+    const fd = openAt(parentFd, name, O_PATH);
+    if (held < 0) close(parentFd);
+    if (fd < 0) return -ESTALE;
+    const failure = this.#stat.read(fd);
+    const volume = volumeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+    if (failure === 0 && this.#volumes.find(this.#stat) === volume) {
+      const birth = [this.#stat.birthSeconds, this.#stat.birthNanoseconds] as const;
+      const at = this.#memory.recordAt(slot);
+      const { inoLow, inoHigh } = this.#stat;
+      const isSame =
+        this.#memory.read(at + record.inoLow) === inoLow &&
+        this.#memory.read(at + record.inoHigh) === inoHigh &&
+        this.#names.bornAt(slot, birth);
+      if (isSame) return fd;
+    }
+    close(fd);
+    return -ESTALE;
+  }
+
+  /** The fd that this thread can use of a node without opening it, or -1. */
+  #heldFd(slot: number): number {
+    const at = this.#memory.recordAt(slot);
+    const kind = kindOf(this.#memory.read(at + record.meta));
+    return kind === NodeKind.pinned || kind === NodeKind.alias
+      ? this.#memory.read(at + record.fd)
+      : this.#cache.find(slot);
+  }
+
+  /** Under the lock. */
+  #remove(slot: number): void {
+    const memory = this.#memory;
+    const at = memory.recordAt(slot);
+    const meta = memory.read(at + record.meta);
+    const kind = kindOf(meta);
+    this.#index.remove(slot);
+    memory.add(header.nodes, -1);
+    if (kind === NodeKind.pinned || kind === NodeKind.alias) {
+      if (slot !== ROOT_SLOT) memory.add(header.pinned, -1);
+      this.#unused.push(memory.read(at + record.fd));
+    }
+    let cachedBy = memory.read(at + record.cachedBy);
+    while (cachedBy !== 0) {
+      const thread = 31 - Math.clz32(cachedBy);
+      this.#unused.push(takeCachedFd(memory, thread, slot));
+      cachedBy &= ~(1 << thread);
+    }
+    this.#names.free(slot);
+    this.#slots.give(slot);
+    this.#releaseVolume(volumeOf(meta));
+  }
+
+  #releaseVolume(volume: number): void {
+    const mountFd = this.#volumes.release(volume);
+    if (mountFd >= 0) this.#unused.push(mountFd);
+  }
+
+  #closeUnused(): void {
+    for (let fd = this.#unused.pop(); fd !== undefined; fd = this.#unused.pop()) close(fd);
   }
 }

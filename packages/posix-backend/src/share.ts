@@ -9,15 +9,18 @@ import {
 import type { Attr, AttrReply, EntryReply, SessionInfo } from "@supermachine/fuse-server";
 import { Caller } from "./caller.js";
 import { PosixBackendError } from "./error.js";
+import { memorySize } from "./fd-budget.js";
 import { HandleTable } from "./handle-table.js";
 import { IdMap } from "./id-map.js";
 import { InodeTable } from "./inode-table.js";
 import { NameBuffer } from "./name-buffer.js";
+import { attachThread, detachThread, NodeMemory } from "./node-memory.js";
 import type { Settings } from "./options.js";
 import { StatBuffer } from "./stat-buffer.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
-import { close, fstatfs, openPath } from "./syscalls/linux.js";
+import { close, fstatfs, openAt, openPath } from "./syscalls/linux.js";
 import { statfsStruct } from "./syscalls/structs.js";
+import { openMount } from "./volume-table.js";
 import { XattrMap } from "./xattr-map.js";
 
 const CAPABILITY = "security.capability";
@@ -64,6 +67,10 @@ export class Share implements Disposable {
   readonly mapsCapabilities: boolean;
   readonly #uids: IdMap | undefined;
   readonly #gids: IdMap | undefined;
+  readonly #memory: NodeMemory;
+  readonly #thread: number;
+  /** Made here: the nodes end with this share. */
+  readonly #ownsMemory: boolean;
   /** The client caches writes: it reads files that it writes to, and places appends itself. */
   writebackCache = false;
   /** The client's kernel can read and write host files itself. */
@@ -82,7 +89,11 @@ export class Share implements Disposable {
   readonly newName = new NameBuffer();
   #open = true;
 
-  constructor(root: string, settings: Settings) {
+  /**
+   * @param root - The directory; or the memory of a share that another thread has made, to work on it too.
+   * @param threads - How many threads may work on it.
+   */
+  constructor(root: string | SharedArrayBuffer, settings: Settings, threads = 1) {
     this.settings = settings;
     this.entryValidMs = settings.entryTimeoutMs;
     this.attrValidMs = settings.attrTimeoutMs;
@@ -93,21 +104,57 @@ export class Share implements Disposable {
     this.#gids = settings.translateGid.length > 0 ? new IdMap(settings.translateGid) : undefined;
     this.allowsDevices = settings.devices ?? false;
     this.allowsPrivilegedXattrs = settings.privilegedXattrs ?? false;
-    this.handles = new HandleTable(settings.maxHandles);
     this.procFd = openProc();
     this.hostUmask = hostUmask();
     this.caller = new Caller(this.#uids, this.#gids);
-    const rootFd = openPath(root, O_PATH | O_DIRECTORY);
-    const failure = rootFd < 0 ? rootFd : this.stat.read(rootFd);
-    if (failure < 0) {
+    try {
+      const found = root instanceof SharedArrayBuffer ? undefined : this.#openRoot(root, threads);
+      const memory = found?.memory ?? new NodeMemory(root as SharedArrayBuffer);
+      this.#thread = attachThread(memory);
+      this.#ownsMemory = found !== undefined;
+      this.handles = new HandleTable(memory);
+      this.inodes = new InodeTable(
+        memory,
+        this.#thread,
+        this.procFd,
+        settings.inodeFileHandles,
+        (nodeid) => this.handles.fdOf(nodeid),
+      );
+      if (found !== undefined) this.inodes.setRoot(found.fd, this.stat);
+      this.#memory = memory;
+    } catch (error) {
       close(this.procFd);
-      if (rootFd >= 0) close(rootFd);
+      throw error;
+    }
+  }
+
+  /** Opens the root, `stat` set to its attributes, and allocates the memory of its nodes. */
+  #openRoot(root: string, threads: number): { fd: number; memory: NodeMemory } {
+    const fd = openPath(root, O_PATH | O_DIRECTORY);
+    const failure = fd < 0 ? fd : this.stat.read(fd);
+    if (failure < 0) {
+      if (fd >= 0) close(fd);
       throw new PosixBackendError(
         "ERR_POSIX_ROOT",
         `cannot share ${root}: ${errnoName(failure)}; give a directory that this process may open`,
       );
     }
-    this.inodes = new InodeTable(settings.maxInodes, rootFd, this.stat);
+    const { inodeFileHandles } = this.settings;
+    const mountFd = inodeFileHandles === "never" ? -1 : openMount(this.procFd, fd, this.stat.mode);
+    if (mountFd >= 0) close(mountFd);
+    else if (inodeFileHandles === "mandatory") {
+      close(fd);
+      throw new PosixBackendError(
+        "ERR_POSIX_FILE_HANDLES",
+        `${root} cannot be shared by file handles; its file system has none or this process lacks CAP_DAC_READ_SEARCH: use inodeFileHandles "prefer"`,
+      );
+    }
+    return { fd, memory: new NodeMemory(memorySize(this.settings, threads, mountFd >= 0)) };
+  }
+
+  /** For `PosixBackend`s of other threads. */
+  get memory(): SharedArrayBuffer {
+    return this.#memory.buffer;
   }
 
   /** A client has connected. */
@@ -140,12 +187,13 @@ export class Share implements Disposable {
    *
    * @param parent - The directory in which it is `name`; 0 when it has no name, or not that one.
    */
-  deliver(fd: number, _parent: number, reply: EntryReply): number {
-    return this.deliverNode(this.inodes.adopt(fd, this.stat), reply);
+  deliver(fd: number, parent: number, reply: EntryReply): number {
+    return this.deliverNode(this.inodes.adopt(fd, this.stat, parent, this.name.bytes), reply);
   }
 
   /** As {@link deliver}, for a node that the client holds, and that is `name` in `parent` as well now. */
-  deliverAgain(nodeid: number, _parent: number, reply: EntryReply): number {
+  deliverAgain(nodeid: number, parent: number, reply: EntryReply): number {
+    if (this.inodes.needsNames) this.inodes.rename(this.stat, parent, this.name.bytes);
     return this.deliverNode(this.inodes.addLookup(nodeid), reply);
   }
 
@@ -161,7 +209,13 @@ export class Share implements Disposable {
   }
 
   /** A file has become `newName` in the directory `parent`, which `parentFd` holds. */
-  moved(_parent: number, _parentFd: number): void {}
+  moved(parent: number, parentFd: number): void {
+    if (!this.inodes.needsNames) return;
+    const fd = openAt(parentFd, this.newName.bytes, O_PATH);
+    if (fd < 0) return;
+    if (this.stat.read(fd) === 0) this.inodes.rename(this.stat, parent, this.newName.bytes);
+    close(fd);
+  }
 
   /** Answers with the present attributes of what `fd` holds; 0 or a negated errno. */
   describe(fd: number, reply: AttrReply): number {
@@ -172,8 +226,9 @@ export class Share implements Disposable {
     return 0;
   }
 
-  /** Forgets everything the guest holds, but the root. */
+  /** The client is gone: what it held, but the root, is forgotten, unless other threads serve it still. */
   reset(): void {
+    if (!this.#ownsMemory) return;
     this.handles.close();
     this.inodes.clear();
   }
@@ -181,8 +236,13 @@ export class Share implements Disposable {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.handles.close();
-    this.inodes.close();
+    if (this.#ownsMemory) {
+      this.handles.close();
+      this.inodes.close();
+    } else {
+      this.inodes.detach();
+    }
+    detachThread(this.#memory, this.#thread);
     close(this.procFd);
   }
 

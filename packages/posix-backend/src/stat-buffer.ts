@@ -53,7 +53,7 @@ export class StatBuffer {
     return this.#view.getUint32(at.stx_dev_minor, true);
   }
 
-  /** Exact below 2^53; see {@link inoKey}. */
+  /** Exact below 2^53. */
   get mountId(): number {
     return this.#unsigned(at.stx_mnt_id);
   }
@@ -67,11 +67,22 @@ export class StatBuffer {
     return high * 0x1_0000_0000 + this.#view.getUint32(at.stx_ino, true);
   }
 
-  /** The whole inode number as a key of a Map: a number, or beyond 2^53 a bigint. */
-  get inoKey(): number | bigint {
-    return this.#view.getUint32(at.stx_ino + 4, true) <= 0x1f_ffff
-      ? this.ino
-      : this.#view.getBigUint64(at.stx_ino, true);
+  /** The whole inode number, in two halves. */
+  get inoLow(): number {
+    return this.#view.getUint32(at.stx_ino, true);
+  }
+
+  get inoHigh(): number {
+    return this.#view.getUint32(at.stx_ino + 4, true);
+  }
+
+  /** The time of birth, modulo 2^32 seconds; 0 where the file system keeps none. */
+  get birthSeconds(): number {
+    return this.#view.getUint32(at.stx_btime + timeAt.tv_sec, true);
+  }
+
+  get birthNanoseconds(): number {
+    return this.#view.getUint32(at.stx_btime + timeAt.tv_nsec, true);
   }
 
   copyTo(attr: Attr): void {

@@ -5,6 +5,7 @@ import * as structs from "./structs.js";
 const prelude = "#define _GNU_SOURCE\n#define linux_dirent64 dirent64";
 const headers = [
   "dirent.h",
+  "fcntl.h",
   "sys/resource.h",
   "sys/uio.h",
   "sys/vfs.h",

@@ -58,6 +58,12 @@ export const openHowStruct = defineStruct("open_how", 24, {
   resolve: "u64",
 });
 
+/** `struct file_handle` of fcntl.h, up to its bytes (name_to_handle_at(2)). */
+export const fileHandleStruct = defineStruct("file_handle", 8, {
+  handle_bytes: "u32",
+  handle_type: "s32",
+});
+
 /** `struct timespec` on 64-bit platforms. */
 export const timespecStruct = defineStruct("timespec", 16, { tv_sec: "s64", tv_nsec: "s64" });
 
