@@ -11,7 +11,8 @@ import { compare } from "./fuse/compare.mjs";
 import { measureMetadata } from "./fuse/metadata.mjs";
 import { findPeers, ourServer, peerServers } from "./fuse/servers.mjs";
 
-const FILE_SYSTEMS = ["/dev/shm", tmpdir()];
+const MEMORY = "/dev/shm";
+const DISK = tmpdir();
 
 /** @type {import("../scripts/bench.mjs").Measure} */
 export async function measure({ note }) {
@@ -20,14 +21,15 @@ export async function measure({ note }) {
     options: { quick: { type: "boolean" }, only: { type: "string" } },
   });
   const wanted = values.only?.split(",");
-  const rounds = values.quick ? 2 : 5;
+  const quick = values.quick === true;
+  const rounds = quick ? 3 : 5;
   const work = await mkdtemp(join(tmpdir(), "supermachine-bench-"));
   try {
     const peers = await findPeers(work, note);
     const rows = [];
     for (const [area, rowsOf] of Object.entries({ metadata: metadataRows })) {
       if (wanted?.includes(area) ?? true)
-        rows.push(...(await rowsOf({ work, peers, rounds, note })));
+        rows.push(...(await rowsOf({ work, peers, rounds, quick, note })));
     }
     return rows;
   } finally {
@@ -40,14 +42,15 @@ export async function measure({ note }) {
  * @param {string} options.work
  * @param {import("./fuse/servers.mjs").Peers} options.peers
  * @param {number} options.rounds
+ * @param {boolean} options.quick
  * @param {(text: string) => void} options.note
  */
-async function metadataRows({ work, peers, rounds, note }) {
+async function metadataRows({ work, peers, rounds, quick, note }) {
   const program = join(work, "metadata");
   const source = fileURLToPath(new URL("fuse/metadata.c", import.meta.url));
   await run("gcc", ["-O2", "-Wall", source, "-o", program]);
   const rows = [];
-  for (const backing of FILE_SYSTEMS) {
+  for (const backing of quick ? [MEMORY] : [MEMORY, DISK]) {
     for (const cache of /** @type {const} */ (["auto", "always"])) {
       const servers = [ourServer(cache), ...peerServers(peers, cache)];
       const phases = await measureMetadata({ program, backing, servers, rounds, note });
