@@ -35,7 +35,7 @@ function changeTime(seconds: number, nanoseconds: number): number {
  * is not told back to it.
  *
  * Two direct-mapped tables of fixed size: newer knowledge displaces older, and what is not known here
- * is told once more. They hold hashes of names; a hash of 32 bits and a nodeid that agree by chance would
+ * is told once more, or has names looked up once more. They hold hashes of names; a hash of 32 bits and a nodeid that agree by chance would
  * suppress a notification, which is less likely than a failing disk.
  *
  * The tables lie in memory that threads may share, without a lock: what two threads write at once comes out as
@@ -122,18 +122,19 @@ export class ClientView {
   }
 
   /**
-   * Whether an event is but the echo of what the client did: it has just changed the node, and has seen
-   * the latest change or will ask. A later change by the host has another time: the kernel gives times that
-   * were looked at no second use (Linux 6.13), before that two changes within one tick (4 ms) may share one.
+   * Whether an event may be but the echo of what the client did, which has just changed the node. If so, it
+   * has either seen the latest change ("seen"), or will ask before it uses contents, size or times ("asks").
    *
-   * @param staleSuffices - The event tells of nothing that the client trusts once it has changed the node.
+   * A later change by the host has another time: the kernel gives times that were looked at no second use
+   * (Linux 6.13); before that, two changes within one tick (4 ms) may share one.
    */
-  isEcho(nodeid: number, ctime: number, ctimensec: number, staleSuffices: boolean): boolean {
+  echo(nodeid: number, ctime: number, ctimensec: number): "none" | "seen" | "asks" {
     const slot = nodeSlot(nodeid);
-    if (this.#nodeids[slot] !== nodeid) return false;
-    if (Date.now() - (this.#changedAt[slot] ?? 0) > ECHO_MS) return false;
+    if (this.#nodeids[slot] !== nodeid) return "none";
+    if (Date.now() - (this.#changedAt[slot] ?? 0) > ECHO_MS) return "none";
     const told = this.#changeTimes[slot];
-    return told === changeTime(ctime, ctimensec) || (staleSuffices && told === STALE);
+    if (told === STALE) return "asks";
+    return told === changeTime(ctime, ctimensec) ? "seen" : "none";
   }
 
   /** The client is gone. */

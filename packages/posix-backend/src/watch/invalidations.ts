@@ -6,7 +6,12 @@ const CAPACITY = 65_536;
 /** One notification; `name` belongs to those about an entry, `data` to those about an inode. */
 type Notification =
   | { readonly kind: "inode"; readonly nodeid: number; readonly data: boolean }
-  | { readonly kind: "entry"; readonly parent: number; readonly name: string }
+  | {
+      readonly kind: "entry";
+      readonly parent: number;
+      readonly name: string;
+      readonly expireOnly: boolean;
+    }
   | {
       readonly kind: "deleted";
       readonly parent: number;
@@ -38,9 +43,9 @@ export class Invalidations {
     this.#add({ kind: "inode", nodeid, data });
   }
 
-  /** Drops a cached name. */
-  entry(parent: number, name: string): void {
-    this.#add({ kind: "entry", parent, name });
+  /** Drops a cached name, or has it looked up again before its next use. */
+  entry(parent: number, name: string, expireOnly: boolean): void {
+    this.#add({ kind: "entry", parent, name, expireOnly });
   }
 
   /** Drops the cached name of something that is gone. */
@@ -106,8 +111,10 @@ function send(notifier: Notifier, notification: Notification): Promise<void> {
   switch (notification.kind) {
     case "inode":
       return notifier.invalidateInode(notification.nodeid, notification.data ? 0 : -1);
-    case "entry":
-      return notifier.invalidateEntry(notification.parent, notification.name);
+    case "entry": {
+      const { parent, name, expireOnly } = notification;
+      return notifier.invalidateEntry(parent, name, expireOnly);
+    }
     case "deleted":
       return notifier.deleted(notification.parent, notification.child, notification.name);
   }

@@ -9,8 +9,10 @@ import { ABSENT, type ClientView, NOTHING } from "./client-view.js";
 import {
   IN_ATTRIB,
   IN_CREATE,
+  IN_DELETE,
   IN_IGNORED,
   IN_MODIFY,
+  IN_MOVED_FROM,
   IN_MOVED_TO,
   IN_Q_OVERFLOW,
   inotifyInit,
@@ -56,6 +58,8 @@ export class PosixWatcher implements WatchRegistry, Disposable {
   /** For each wd, names and the union of their events. An empty name is the directory itself. */
   #collected = new Map<number, Map<string, number>>();
   #collectedNames = 0;
+  /** Nodes that the client is to be told of, and whether their contents changed. */
+  readonly #changed = new Map<number, boolean>();
   #timer: NodeJS.Timeout | undefined;
   #notifier: Notifier | undefined;
   #invalidations: Invalidations | undefined;
@@ -194,6 +198,8 @@ export class PosixWatcher implements WatchRegistry, Disposable {
       const directory = this.#wds.get(wd);
       if (directory !== undefined) this.#tellDirectory(directory, names);
     }
+    for (const [nodeid, contents] of this.#changed) this.#invalidations?.inode(nodeid, contents);
+    this.#changed.clear();
   }
 
   #tellDirectory(directory: number, names: ReadonlyMap<string, number>): void {
@@ -217,40 +223,60 @@ export class PosixWatcher implements WatchRegistry, Disposable {
     const failure = this.#stat.readName(fd, this.#name.bytes);
     const nodeid = failure === 0 ? this.#nodes.find(this.#stat) : undefined;
     const now = failure === -ENOENT ? ABSENT : nodeid;
-    const isNews = (mask & NAME_EVENTS) !== 0 && this.#tellMeaning(directory, name, mask, now);
+    const fits = (mask & NAME_EVENTS) === 0 || this.#tellMeaning(directory, name, mask, now);
     if (nodeid === undefined) return;
     // What another name brought here may have been written to where nobody watches.
-    const contents = (mask & IN_MODIFY) !== 0 || (isNews && (mask & IN_MOVED_TO) !== 0);
-    const attributes = (mask & (IN_ATTRIB | IN_CREATE | IN_MOVED_TO)) !== 0;
+    const contents = (mask & IN_MODIFY) !== 0 || (!fits && (mask & IN_MOVED_TO) !== 0);
+    const attributes =
+      (mask & IN_ATTRIB) !== 0 || (!fits && (mask & (IN_CREATE | IN_MOVED_TO)) !== 0);
     if (contents || attributes) this.#tellNode(nodeid, attributes, contents);
   }
 
   /**
-   * Tells the client that a name stands for something else than it knows, if so.
+   * Tells the client that a name stands for something else than it knows, if so. True when it knows.
    *
    * @param now - A nodeid, ABSENT, or undefined: something that the client does not know.
    */
   #tellMeaning(directory: number, name: string, mask: number, now: number | undefined): boolean {
     const before = this.#view.meaning(directory, name);
-    if (before === NOTHING || (before !== undefined && before === now)) return false;
+    if (before === NOTHING) return false;
+    if (before !== undefined && before === now) {
+      // A file that was made after another one was removed may have got its inode number.
+      const maybeReused = (mask & IN_DELETE) !== 0 && now !== ABSENT;
+      if (maybeReused) this.#invalidations?.entry(directory, name, true);
+      return !maybeReused;
+    }
     // Of a name that is new the client can only know that it was absent.
     const isNew = before === ABSENT || (before === undefined && (mask & NAME_EVENTS) === IN_CREATE);
     if (isNew && !this.#settings.cachesAbsence) return false;
     this.#view.tellName(directory, name, NOTHING);
-    const known = before !== undefined && before !== ABSENT;
-    if (known && now === ABSENT) this.#invalidations?.deleted(directory, before, name);
-    else this.#invalidations?.entry(directory, name);
+    if (before === undefined || before === ABSENT) {
+      // Looked up again, what turns out to be the same stays, and so does what is mounted on it.
+      this.#invalidations?.entry(directory, name, before === undefined);
+      return false;
+    }
+    // The notification of a removal declares the node dead, which one that has moved is not.
+    const removed = now === ABSENT && (mask & (IN_DELETE | IN_MOVED_FROM)) === IN_DELETE;
+    if (removed) this.#invalidations?.deleted(directory, before, name);
+    else this.#invalidations?.entry(directory, name, false);
     // It has other names now, and so another count of links and time of change.
-    if (known) this.#invalidations?.inode(before, false);
-    return true;
+    this.#addChanged(before, false);
+    return false;
   }
 
   /** The node whose attributes are in `#stat` has other attributes or contents. */
   #tellNode(nodeid: number, attributes: boolean, contents: boolean): void {
     this.#stat.copyTo(this.#attr);
     const { ctime, ctimensec, mode } = this.#attr;
-    if (this.#view.isEcho(nodeid, ctime, ctimensec, !attributes)) return;
-    this.#invalidations?.inode(nodeid, contents && (mode & S_IFMT) === S_IFREG);
+    const echo = this.#view.echo(nodeid, ctime, ctimensec);
+    if (echo === "seen" || (echo === "asks" && !attributes)) return;
+    const drop = contents && echo === "none" && (mode & S_IFMT) === S_IFREG;
+    this.#addChanged(nodeid, drop);
+  }
+
+  /** A directory's own events come through its parent, too. */
+  #addChanged(nodeid: number, contents: boolean): void {
+    this.#changed.set(nodeid, contents || this.#changed.get(nodeid) === true);
   }
 
   /** Names first: one that is looked up anew brings attributes along. */
