@@ -6,6 +6,9 @@
  * - `ERR_POSIX_PLATFORM`: not Linux 5.8 or later with glibc on a 64-bit machine;
  * - `ERR_POSIX_PROC`: /proc is not mounted, without which handles cannot be reopened;
  * - `ERR_POSIX_ROOT`: the root cannot be opened as a directory;
+ * - `ERR_POSIX_FILE_HANDLES`: `inodeFileHandles` is `mandatory`, and they cannot be used;
+ * - `ERR_POSIX_THREAD`: a backend for a thread was made of something else than a `SharedPosixShare`, or
+ *   for more threads than it is for;
  * - `ERR_POSIX_OPTION`: an option is out of range;
  * - `ERR_POSIX_WATCH`: the user has no inotify instance left, which `watch` needs.
  */

@@ -17,7 +17,8 @@ export function memorySize(
     slots: Math.min(settings.maxInodes + 1, MAX_SLOTS),
     handles: Math.min(settings.maxHandles, MAX_SLOTS - 1),
     threads,
-    cacheSets: Math.max(1, Math.floor(cached / (threads * CACHE_WAYS))),
+    // With several threads, the first only owns the memory.
+    cacheSets: Math.max(1, Math.floor(cached / (Math.max(1, threads - 1) * CACHE_WAYS))),
     maxPinned: settings.maxFds - cached,
   };
 }

@@ -13,3 +13,8 @@ export type {
   SymlinkPolicy,
 } from "./options.js";
 export { PosixBackend } from "./posix-backend.js";
+export {
+  SharedPosixShare,
+  type SharedPosixShareData,
+  type SharedPosixShareOptions,
+} from "./shared-posix-share.js";

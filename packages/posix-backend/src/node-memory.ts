@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { addressOf } from "@supermachine-internal/libc";
+import { PosixBackendError } from "./error.js";
 import { discardPages, yieldProcessor } from "./syscalls/inode-handles.js";
 
 const WORD = 4;
@@ -39,8 +40,11 @@ export const header = {
   openHandles: 15,
   usedHandles: 16,
   freeHandle: 17,
+  /** Tells this layout from other memory. */
+  magic: 18,
 } as const;
 const HEADER_WORDS = 32;
+const MAGIC = 0x534e_4d31;
 
 /** Word offsets in the record of a node. */
 export const record = {
@@ -160,6 +164,7 @@ export class NodeMemory {
 
   #initialize(size: NodeMemorySize): void {
     const { words } = this;
+    words[header.magic] = MAGIC;
     words[header.slots] = size.slots;
     words[header.handles] = size.handles;
     words[header.threads] = size.threads;
@@ -232,7 +237,11 @@ export class NodeMemory {
 }
 
 function sizeOf(buffer: SharedArrayBuffer): NodeMemorySize {
-  const words = new Uint32Array(buffer, 0, HEADER_WORDS);
+  const isOurs = buffer.byteLength > HEADER_WORDS * WORD;
+  const words = new Uint32Array(isOurs ? buffer : new ArrayBuffer(HEADER_WORDS * WORD));
+  if (words[header.magic] !== MAGIC) {
+    throw new PosixBackendError("ERR_POSIX_THREAD", "this is not the memory of a SharedPosixShare");
+  }
   return {
     slots: words[header.slots] ?? 0,
     handles: words[header.handles] ?? 0,
@@ -242,13 +251,16 @@ function sizeOf(buffer: SharedArrayBuffer): NodeMemorySize {
   };
 }
 
-/** Registers one more thread; throws `RangeError` when there are as many as the memory was made for. */
+/** Registers one more thread; throws `ERR_POSIX_THREAD` when there are as many as the memory is made for. */
 export function attachThread(memory: NodeMemory): number {
   for (let thread = 0; thread < memory.threads; thread++) {
     const before = Atomics.or(memory.words, header.attached, 1 << thread);
     if ((before & (1 << thread)) === 0) return thread;
   }
-  throw new RangeError(`${memory.threads} threads share these nodes already`);
+  throw new PosixBackendError(
+    "ERR_POSIX_THREAD",
+    `${memory.threads - 1} threads serve the directory already; ask for more when it is shared`,
+  );
 }
 
 export function detachThread(memory: NodeMemory, thread: number): void {

@@ -71,11 +71,12 @@ export class PosixBackend implements FsBackend, Disposable {
   readonly #watcher: WatchRecorder | undefined;
 
   /**
-   * @param root - The directory to share; symbolic links in this path are followed, once.
+   * @param root - The directory to share; symbolic links in this path are followed, once. Or the memory of
+   * a `SharedPosixShare`, whose directory this thread is to serve too, with the same options.
    * @throws {@link PosixBackendError} with `ERR_POSIX_PLATFORM`, `ERR_POSIX_PROC`, `ERR_POSIX_ROOT`,
    * `ERR_POSIX_OPTION` or `ERR_POSIX_WATCH`.
    */
-  constructor(root: string, options: PosixBackendOptions = {}) {
+  constructor(root: string | SharedArrayBuffer, options: PosixBackendOptions = {}) {
     requireLinux();
     const settings = settingsOf(options);
     this.features = {
