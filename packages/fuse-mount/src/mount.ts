@@ -82,6 +82,10 @@ export class Mount implements AsyncDisposable {
     live.delete(this);
     try {
       await this.#server.close();
+      // Nobody has unmounted it: a dead mount would stay.
+      if (error !== undefined) await this.#kernel.unmount(true, UNMOUNT_TIMEOUT_MS);
+    } catch {
+      // It is the first failure that tells what happened.
     } finally {
       // Closing the device ends what is still under way.
       this.#kernel.close();

@@ -34,6 +34,9 @@ class ServingThread {
     this.worker = new Worker(new URL("./thread.js", import.meta.url), {
       workerData: { ...data, control } satisfies ThreadData,
       name: "fuse-mount",
+      // A file may be opened by one thread and released by another: Node.js would close the number again
+      // when the first thread ends, whatever it stands for by then.
+      trackUnmanagedFds: false,
     });
   }
 

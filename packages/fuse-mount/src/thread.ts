@@ -36,6 +36,7 @@ class ServingThread {
     const backing = new DeviceBackingFiles(fd);
     const session = new Session(this.#backend, {
       ...options,
+      hostKernel: true,
       ...(ioModes && { passthrough: { backing, ioModes } }),
       logger: {
         warn: (message, cause) =>

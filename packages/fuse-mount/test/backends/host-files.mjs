@@ -11,19 +11,26 @@ const ENOENT = 2;
 export function createBackend({ root, passthrough = true, log = new SharedArrayBuffer(8) }) {
   /** Reads and writes that reach this backend: index 0 and 1. */
   const counts = new Int32Array(log);
-  /** Node ids are inode numbers, so that every thread knows them; the root is 1. */
+  // Node ids are inode numbers, so that every thread knows them; the root is 1. Too simple where files
+  // are removed and made again, since inode numbers come back.
   const names = new Map();
   const nameOf = (nodeid) => {
-    if (!names.has(nodeid)) for (const name of fs.readdirSync(root)) know(name);
-    return path.join(root, names.get(nodeid) ?? "?");
+    const known = names.get(nodeid);
+    // Other threads remove and make files, too, and inode numbers are used again.
+    if (known !== undefined && inodeOf(known) === nodeid) return path.join(root, known);
+    return path.join(root, fs.readdirSync(root).find((name) => inodeOf(name) === nodeid) ?? "?");
   };
+  const inodeOf = (name) => fs.lstatSync(path.join(root, name), { throwIfNoEntry: false })?.ino;
   const know = (name) => {
     const found = fs.lstatSync(path.join(root, name));
     names.set(found.ino, name);
     return found;
   };
-  const stat = (nodeid, fh = openFiles.get(nodeid)) =>
-    fh === undefined ? fs.lstatSync(nameOf(nodeid)) : fs.fstatSync(fh);
+  const stat = (nodeid, fh) => {
+    if (fh !== undefined) return fs.fstatSync(fh);
+    const named = fs.lstatSync(nameOf(nodeid), { throwIfNoEntry: false });
+    return named ?? fs.fstatSync(openFiles.get(nodeid));
+  };
   const guarded = (step) => {
     try {
       return step();

@@ -1,0 +1,153 @@
+import { execFile, execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Facility, openDescriptors, requireFacility } from "@supermachine-internal/testing";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type * as api from "../src/index.js";
+import { shell } from "./shell.js";
+
+const hostFiles = new URL("./backends/host-files.mjs", import.meta.url);
+const misbehaving = new URL("./backends/misbehaving.mjs", import.meta.url);
+
+// Threads of Node.js 20 run no TypeScript, so these tests need the built packages.
+const dist = join(import.meta.dirname, "..", "dist", "index.js");
+const built = ["fuse-mount", "fuse-server", "fuse-protocol"].map(
+  (name): Facility => `file:${join(import.meta.dirname, "..", "..", name, "dist", "index.js")}`,
+);
+
+requireFacility("linux", "root", "fuse", ...built).describe("a mount served by threads", () => {
+  let mountModule: typeof api.mountModule;
+  let root: string;
+  let directory: string;
+  let mounted: api.Mount | undefined;
+
+  beforeEach(async () => {
+    ({ mountModule } = (await import(pathToFileURL(dist).href)) as typeof api);
+    root = mkdtempSync(join(tmpdir(), "fuse-mount-"));
+    directory = mkdtempSync(join(tmpdir(), "fuse-mount-"));
+  });
+  afterEach(async () => {
+    await mounted?.[Symbol.asyncDispose]();
+    mounted = undefined;
+    rmSync(root, { recursive: true });
+    rmSync(directory, { recursive: true });
+  });
+
+  const start = async (options: api.ModuleMountOptions, data: object = {}) => {
+    mounted = await mountModule({ module: hostFiles, data: { root, ...data } }, directory, options);
+    return mounted;
+  };
+
+  it("can be used by the process that made it, as any other", async () => {
+    await start({ threads: 2 });
+    writeFileSync(join(directory, "file"), "content");
+    expect(readFileSync(join(root, "file"), "utf8")).toBe("content");
+    expect(readFileSync(join(directory, "file"), "utf8")).toBe("content");
+    expect(execFileSync("cat", ["file"], { cwd: directory, encoding: "utf8" })).toBe("content");
+    expect(readdirSync(directory)).toEqual(["file"]);
+  });
+
+  it.each([true, false])(
+    "serves many users at once, from several threads (passthrough: %s)",
+    async (passthrough) => {
+      const log = new SharedArrayBuffer(8);
+      await start({ threads: 3 }, { passthrough, log });
+      const out = await shell(
+        `head -c 300000 /dev/urandom > all; echo >> all
+         for i in $(seq 8); do
+           ( for j in $(seq 5); do cp all c$i.$j; cmp all c$i.$j; echo $i >> c$i.$j; done ) &
+         done
+         wait; tail -qn1 c* | sort | uniq -c | tr -s ' ' | tr '\\n' ';'; rm c*; ls`,
+        directory,
+      );
+      expect(out).toBe(" 5 1; 5 2; 5 3; 5 4; 5 5; 5 6; 5 7; 5 8;all\n");
+      const requests = [...new Int32Array(log)];
+      if (passthrough) expect(requests).toEqual([0, 0]);
+      else expect(Math.min(...requests)).toBeGreaterThan(0);
+    },
+  );
+
+  it("tells the kernel what changed from the thread that mounted", async () => {
+    const { notifier } = await start({
+      threads: 2,
+      entryValidMs: Number.POSITIVE_INFINITY,
+      attrValidMs: Number.POSITIVE_INFINITY,
+      passthrough: false,
+    });
+    writeFileSync(join(root, "f"), "1");
+    expect(statSync(join(directory, "f")).size).toBe(1);
+    const { ino } = statSync(join(root, "f"));
+    writeFileSync(join(root, "f"), "12345");
+    expect(statSync(join(directory, "f")).size).toBe(1);
+    await notifier.invalidateInode(ino);
+    expect(statSync(join(directory, "f")).size).toBe(5);
+  });
+
+  it("lets asynchronous backends make progress, and waits in between", async () => {
+    mounted = await mountModule({ module: misbehaving }, directory);
+    for (let i = 0; i < 3; i++) {
+      expect(await shell("stat -c %i later & stat -c %i later; wait", directory)).toBe("2\n2\n");
+      expect(existsSync(join(directory, "absent"))).toBe(false);
+    }
+  });
+
+  it("ends when someone else unmounts it, or lazily while in use, and leaves nothing open", async () => {
+    await (await start({ threads: 2 })).unmount();
+    const before = openDescriptors().length;
+    const first = await start({ threads: 2 });
+    execFileSync("umount", [directory]);
+    await first.closed;
+    const second = await start({ threads: 2 });
+    const holder = execFile("bash", ["-c", `cd ${directory} && exec sleep 60`]);
+    try {
+      await shell(
+        `until [ "$(readlink /proc/${holder.pid}/cwd)" = "$PWD" ]; do sleep 0.1; done`,
+        directory,
+      );
+      await expect(second.unmount()).rejects.toMatchObject({ code: "ERR_FUSE_MOUNT_BUSY" });
+      await second.unmount({ lazy: true });
+      await second.closed;
+    } finally {
+      holder.kill();
+    }
+    expect(openDescriptors().length).toBeLessThanOrEqual(before + 3);
+  });
+
+  it.each(["stuck", "loop"])("ends although its backend is %s", async (name) => {
+    mounted = await mountModule({ module: misbehaving }, directory, { threads: 2 });
+    const asking = shell(`stat ${name}`, directory);
+    asking.catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const started = Date.now();
+    await mounted[Symbol.asyncDispose]();
+    expect(Date.now() - started).toBeLessThan(4000);
+    await expect(asking).rejects.toThrow(/connection abort|not connected|No such device/i);
+  });
+
+  it("ends with an error when a thread dies, and programs get errors instead of waiting", async () => {
+    mounted = await mountModule({ module: misbehaving }, directory, { threads: 2 });
+    await shell("stat crash || true", directory);
+    await expect(mounted.closed).rejects.toThrow(/has ended/);
+  });
+
+  it("says what is wrong with a module, and mounts nothing", async () => {
+    const code = { code: "ERR_FUSE_MOUNT_MODULE" };
+    const broken = mountModule({ module: misbehaving, data: { broken: true } }, directory);
+    await expect(broken).rejects.toMatchObject({ ...code, cause: { message: "no such database" } });
+    await expect(mountModule({ module: "node:path" }, directory)).rejects.toMatchObject(code);
+    await expect(
+      mountModule({ module: hostFiles }, directory, { threads: 0 }),
+    ).rejects.toMatchObject({ code: "ERR_FUSE_MOUNT_OPTION" });
+    expect(await shell(`mountpoint ${directory} || true`, "/")).toMatch(/is not a mountpoint/);
+  });
+});
