@@ -26,6 +26,20 @@ export function closeFd(fd: number): void {
   check(closeNative(fd), "close", `fd ${fd}`);
 }
 
+const fcntlNative = lazyFunction<
+  (fd: number, command: number, type: "int", argument: number) => number
+>("int fcntl(int fd, int cmd, ...)");
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0o4000;
+
+/** Reads and writes of the open file `fd` return instead of waiting, for everyone who has it. */
+export function setNonBlocking(fd: number): void {
+  const flags = check(fcntlNative(fd, F_GETFL, "int", 0), "fcntl", `fd ${fd}`);
+  check(fcntlNative(fd, F_SETFL, "int", flags | O_NONBLOCK), "fcntl", `fd ${fd}`);
+}
+
 interface PollHandle {
   close(): void;
   ref(): void;

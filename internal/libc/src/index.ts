@@ -5,7 +5,7 @@
  * @packageDocumentation
  */
 export { check, errnoName, lastErrno, SystemCallError } from "./errno.js";
-export { closeFd, EventFd, type Watch, watchReadable } from "./fd.js";
+export { closeFd, EventFd, setNonBlocking, type Watch, watchReadable } from "./fd.js";
 export { FileWindow } from "./file-window.js";
 export {
   addressOf,

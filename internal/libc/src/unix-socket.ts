@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { check, lastErrno, SystemCallError } from "./errno.js";
-import { closeFd } from "./fd.js";
+import { closeFd, setNonBlocking } from "./fd.js";
 import { addressOf } from "./memory.js";
 import { lazyFunction } from "./native.js";
 
@@ -64,19 +64,6 @@ const recvmsgNative = lazyFunction<(fd: number, message: Uint8Array, flags: numb
 const sendmsgNative = lazyFunction<(fd: number, message: Uint8Array, flags: number) => number>(
   "intptr_t sendmsg(int sockfd, const void *msg, int flags)",
 );
-
-const fcntlNative = lazyFunction<
-  (fd: number, command: number, type: "int", argument: number) => number
->("int fcntl(int fd, int cmd, ...)");
-
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_NONBLOCK = 0o4000;
-
-function setNonBlocking(fd: number): void {
-  const flags = check(fcntlNative(fd, F_GETFL, "int", 0), "fcntl", `fd ${fd}`);
-  check(fcntlNative(fd, F_SETFL, "int", flags | O_NONBLOCK), "fcntl", `fd ${fd}`);
-}
 
 function socketAddress(path: string): Uint8Array {
   const bytes = Buffer.from(path, "utf8");

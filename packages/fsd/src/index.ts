@@ -4,7 +4,10 @@
  *
  * @packageDocumentation
  */
+export { Daemon, type DaemonExit, type DaemonOptions, startDaemon } from "./daemon/daemon.js";
+export type { LogLevel, SandboxMode } from "./daemon/messages.js";
 export { FsdError, type FsdErrorCode } from "./error.js";
+export type { SeccompAction } from "./sandbox/seccomp.js";
 export {
   type DirectoryServer,
   type ServeDirectoryOptions,

@@ -1,4 +1,3 @@
-import { chmodSync, chownSync } from "node:fs";
 import { type Logger, Session } from "@supermachine/fuse-server";
 import { PosixBackend, type PosixBackendOptions } from "@supermachine/posix-backend";
 import {
@@ -8,7 +7,7 @@ import {
   type VhostUserServer,
 } from "@supermachine/virtio";
 import { FsdError } from "./error.js";
-import { claimSocketPath } from "./socket-path.js";
+import { admitGroup, claimSocketPath } from "./socket-path.js";
 
 /** What {@link serveDirectory} serves, and where. */
 export interface ServeDirectoryOptions extends PosixBackendOptions {
@@ -112,7 +111,8 @@ class Server implements DirectoryServer {
         },
         onDisconnect: (reason) => this.#onDisconnect(reason),
       });
-      if (socketPath !== undefined && socketGroup !== undefined) admit(socketPath, socketGroup);
+      if (socketPath !== undefined && socketGroup !== undefined)
+        admitGroup(socketPath, socketGroup);
     } catch (error) {
       this.#backend.close();
       throw error;
@@ -178,11 +178,6 @@ function sessionOptions({ logger, writeback }: ServeDirectoryOptions) {
     ...(logger === undefined ? {} : { logger }),
     ...(writeback === undefined ? {} : { writebackCache: writeback }),
   };
-}
-
-function admit(socketPath: string, group: number): void {
-  chownSync(socketPath, -1, group);
-  chmodSync(socketPath, 0o660);
 }
 
 /** Warnings of the process, as Node.js shows them. */

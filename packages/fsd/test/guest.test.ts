@@ -1,50 +1,12 @@
-import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  openDescriptors,
-  requireFacility,
-  TemporaryDirectory,
-  until,
-} from "@supermachine-internal/testing";
+import { openDescriptors, requireFacility, until } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 import { serveDirectory } from "../src/index.js";
-import {
-  ALL_OK,
-  buildInitrd,
-  Guest,
-  guestKernel,
-  guestKernelPath,
-  machineFacilities,
-} from "./guest.js";
+import { Fixture } from "./fixture.js";
+import { ALL_OK, guestKernel, machineFacilities } from "./guest.js";
 
 const { test } = requireFacility("linux", "root", ...machineFacilities, guestKernel);
-
-/** A directory to share, the socket to do it on, and an initial RAM disk. */
-class Fixture extends TemporaryDirectory {
-  readonly sharedDir = join(this.path, "shared");
-  readonly socketPath = join(this.path, "fs.sock");
-  readonly initrd = join(this.path, "initrd");
-  readonly content = randomBytes(3 * 2 ** 20 + 5);
-
-  constructor() {
-    super();
-    mkdirSync(this.sharedDir);
-    writeFileSync(join(this.sharedDir, "in"), this.content);
-    buildInitrd(this.initrd);
-  }
-
-  boot(commandLine = ""): Guest {
-    const { initrd, socketPath } = this;
-    return new Guest({
-      machine: "microvm",
-      kernel: guestKernelPath,
-      initrd,
-      socketPath,
-      commandLine,
-    });
-  }
-}
 
 test("a guest reads, writes and names files of the directory", async () => {
   using fixture = new Fixture();

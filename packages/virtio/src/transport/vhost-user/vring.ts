@@ -1,5 +1,5 @@
-import { readlinkSync } from "node:fs";
-import { closeFd, EventFd, type Watch } from "@supermachine-internal/libc";
+import { constants, fstatSync } from "node:fs";
+import { closeFd, EventFd, setNonBlocking, type Watch } from "@supermachine-internal/libc";
 import type { Virtqueue } from "../../queue/virtqueue.js";
 import { VhostUserError } from "./error.js";
 
@@ -13,8 +13,10 @@ export interface VringAddresses {
 /** Takes ownership of `fd`. Throws {@link VhostUserError} unless it is an eventfd. */
 function adoptEventFd(fd: number | undefined): EventFd | undefined {
   if (fd === undefined) return undefined;
-  // Reading or writing anything else could block this thread.
-  if (readlinkSync(`/proc/self/fd/${fd}`) !== "anon_inode:[eventfd]") {
+  // Reading or writing a file could block this thread. An anonymous inode, which has no type, cannot once it is
+  // told not to; /proc would say which it is, but may not be there.
+  if ((fstatSync(fd).mode & constants.S_IFMT) === 0) setNonBlocking(fd);
+  else {
     closeFd(fd);
     throw new VhostUserError("ERR_VIRTIO_VHOST_USER_STATE", "a vring descriptor is not an eventfd");
   }
