@@ -23,7 +23,7 @@ import type {
   StatfsReply,
   StatxReply,
 } from "@supermachine/fuse-server";
-import { dropSetIdBits } from "./files.js";
+import { dropSetIdBits, modeWithoutSetId } from "./files.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY, UTIME_NOW, UTIME_OMIT } from "./syscalls/constants.js";
 import * as sys from "./syscalls/linux.js";
@@ -106,16 +106,20 @@ function changeOwner(share: Share, fd: number, request: SetattrRequest): number 
 }
 
 /**
- * Linux asks for no change at all in two cases. chown(2) with two times -1, which clears set-id bits and sets
- * the time of change, is for the owner and root alone. And before a write by anyone else it means the set-id
- * bits, where WRITE will not ask for that because the host's file is written to directly.
+ * Linux asks for no change at all in two cases, and both set the time of change and clear set-id bits. One is
+ * chown(2) with two times -1, which anybody may do where there are no such bits to clear. The other comes
+ * before a write of whoever may write to the file: where that is passed through, there is no WRITE to do it.
  */
 function changeNothing(share: Share, ctx: RequestContext, nodeid: number, fd: number): number {
   const failure = share.stat.read(fd);
   if (failure < 0) return failure;
-  const isOwner = ctx.uid === 0 || share.caller.hostUid(ctx.uid) === share.stat.uid;
-  if (!isOwner && !(share.passthrough && share.handles.isWritten(nodeid))) return 0;
-  return sys.chown(fd, NO_ID, NO_ID);
+  const { mode, uid } = share.stat;
+  const kept = ctx.uid === 0 ? mode : modeWithoutSetId(share, ctx);
+  const isOwner = ctx.uid === 0 || share.caller.hostUid(ctx.uid) === uid;
+  if (kept !== mode && !isOwner && !share.handles.isWritten(nodeid)) return -EPERM;
+  const result = sys.chown(fd, NO_ID, NO_ID);
+  if (result < 0 || kept === mode) return result;
+  return sys.chmodLink(share.procFd, fd, kept & S_IALLUGO);
 }
 
 function resize(

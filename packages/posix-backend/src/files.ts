@@ -23,6 +23,7 @@ import {
   O_WRONLY,
   S_IFDIR,
   S_IFLNK,
+  S_IFMT,
   S_IFREG,
   S_ISGID,
   S_ISUID,
@@ -61,17 +62,23 @@ function isWritable(flags: number): boolean {
 }
 
 /**
- * Clears the set-id bits of an open file, as the kernel does for a writer without CAP_FSETID. Where the group
- * may not execute it, members of the group keep the set-group-id bit; of the caller's groups only the first
- * is known here.
+ * The mode in `share.stat` without the set-id bits that a change by a caller without CAP_FSETID takes away.
+ * Where the group may not execute a file, members of the group keep its set-group-id bit; of the caller's
+ * groups only the first is known here.
  */
+export function modeWithoutSetId(share: Share, ctx: RequestContext): number {
+  const { mode, gid } = share.stat;
+  if ((mode & S_IFMT) !== S_IFREG) return mode;
+  const losesGroup = (mode & S_IXGRP) !== 0 || share.caller.hostGid(ctx.gid) !== gid;
+  return mode & ~S_ISUID & (losesGroup ? ~S_ISGID : ~0);
+}
+
+/** Clears the set-id bits of an open file, as the kernel does for a writer without CAP_FSETID. */
 export function dropSetIdBits(share: Share, ctx: RequestContext, fd: number): number {
   const failure = share.stat.read(fd);
   if (failure < 0) return failure;
-  const { mode, gid } = share.stat;
-  let cleared = mode & ~S_ISUID;
-  if ((mode & S_IXGRP) !== 0 || share.caller.hostGid(ctx.gid) !== gid) cleared &= ~S_ISGID;
-  return cleared === mode ? 0 : sys.fchmod(fd, cleared & S_IALLUGO);
+  const mode = modeWithoutSetId(share, ctx);
+  return mode === share.stat.mode ? 0 : sys.fchmod(fd, mode & S_IALLUGO);
 }
 
 /**
