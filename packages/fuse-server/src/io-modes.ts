@@ -104,7 +104,8 @@ export class IoModes {
     this.#words[at + OPENS] = this.#word(at, OPENS) + 1;
     const id = this.#word(at, BACKING_ID);
     if (id !== 0) {
-      reply.flags |= FOPEN_PASSTHROUGH;
+      // There are no pages to keep, and Linux fails an open that asks for both.
+      reply.flags = (reply.flags & ~FOPEN_KEEP_CACHE) | FOPEN_PASSTHROUGH;
       reply.backingId = id;
     } else if (reply.passthroughFd !== undefined) {
       // Pages from before may be older than what an earlier, passed through file has written.
