@@ -1,12 +1,23 @@
 import {
   EEXIST,
+  EINVAL,
   ENODATA,
+  EOPNOTSUPP,
   ERANGE,
   nameLength,
   writeName,
   XATTR_CREATE,
   XATTR_REPLACE,
 } from "@supermachine/fuse-protocol";
+
+const NAMESPACES = ["user.", "trusted.", "security.", "system."];
+
+/** 0 for a name that xattr(7) allows, otherwise the negated errno. */
+export function checkAttributeName(name: string): number {
+  const namespace = NAMESPACES.find((each) => name.startsWith(each));
+  if (namespace === undefined) return -EOPNOTSUPP;
+  return name === namespace ? -EINVAL : 0;
+}
 
 /** The extended attributes of a node, with the results of xattr(7). */
 export class ExtendedAttributes {

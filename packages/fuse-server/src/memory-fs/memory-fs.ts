@@ -1,36 +1,23 @@
 import {
-  EEXIST,
-  EFBIG,
   EINVAL,
   EISDIR,
   ENODATA,
   ENOENT,
   ENOSPC,
   ENOTDIR,
-  ENOTEMPTY,
-  ENXIO,
-  EOPNOTSUPP,
-  EPERM,
   ESTALE,
-  FALLOC_FL_KEEP_SIZE,
-  FALLOC_FL_PUNCH_HOLE,
-  FALLOC_FL_ZERO_RANGE,
   FATTR_GID,
   FATTR_KILL_SUIDGID,
   FATTR_MODE,
   FATTR_SIZE,
   FATTR_UID,
-  FUSE_OPEN_KILL_SUIDGID,
   FUSE_ROOT_ID,
-  FUSE_WRITE_KILL_SUIDGID,
   nameLength,
-  O_TRUNC,
+  O_EXCL,
   S_IFDIR,
   S_IFLNK,
   S_IFMT,
   S_IFREG,
-  SEEK_DATA,
-  SEEK_HOLE,
   writeName,
 } from "@supermachine/fuse-protocol";
 import type { FsBackend } from "../backend.js";
@@ -41,12 +28,12 @@ import type {
   RequestContext,
   SetattrRequest,
 } from "../request.js";
-import { totalLength } from "../scatter.js";
 import { DirectoryListing } from "./directory-listing.js";
-import { ExtendedAttributes } from "./extended-attributes.js";
+import { checkAttributeName, ExtendedAttributes } from "./extended-attributes.js";
+import { MemoryFiles } from "./memory-files.js";
 import { MemoryNode } from "./memory-node.js";
 import { MemoryTree } from "./memory-tree.js";
-import { SparseContent } from "./sparse-content.js";
+import { rename } from "./rename.js";
 
 export interface MemoryFsOptions {
   /** How many bytes all files may take together. Default 1 GiB. */
@@ -66,6 +53,7 @@ export interface MemoryFsOptions {
 export class MemoryFs implements FsBackend {
   readonly features = { killPrivileges: true };
   readonly #tree: MemoryTree;
+  readonly #files: MemoryFiles;
   readonly #listings = new Map<number, DirectoryListing>();
   readonly #maxBytes: number;
   readonly #maxNodes: number;
@@ -77,6 +65,7 @@ export class MemoryFs implements FsBackend {
     const mode = S_IFDIR | (options.mode ?? 0o755);
     const root = new MemoryNode(FUSE_ROOT_ID, mode, options.uid ?? 0, options.gid ?? 0, 0);
     this.#tree = new MemoryTree(root, this.#maxNodes);
+    this.#files = new MemoryFiles(this.#tree, this.#maxBytes);
   }
 
   /** Bytes that files and extended attributes take. */
@@ -96,35 +85,17 @@ export class MemoryFs implements FsBackend {
 
   // --- nodes and names
 
-  #deliver(node: MemoryNode, reply: EntryReply): number {
-    node.lookups++;
-    reply.nodeid = node.id;
-    node.fill(reply.attr);
+  /** Counts the delivery of a node; hands on a negated errno. */
+  #deliver(found: MemoryNode | number, reply: EntryReply): number {
+    if (typeof found === "number") return found;
+    found.lookups++;
+    reply.nodeid = found.id;
+    found.fill(reply.attr);
     return 0;
   }
 
-  #make(
-    ctx: RequestContext,
-    parent: number,
-    name: string,
-    mode: number,
-    rdev: number,
-    reply: EntryReply,
-    target?: string,
-  ): number {
-    const directory = this.#tree.directory(parent);
-    if (directory === undefined) return -ENOTDIR;
-    if (directory.nlink === 0) return -ENOENT;
-    if (directory.children?.has(name)) return -EEXIST;
-    const node = this.#tree.add(ctx, directory, mode, rdev, target);
-    if (node === undefined) return -ENOSPC;
-    directory.addEntry(name, node);
-    return this.#deliver(node, reply);
-  }
-
   lookup(_ctx: RequestContext, parent: number, name: string, reply: EntryReply): number {
-    const node = this.#tree.child(parent, name);
-    return node === undefined ? -ENOENT : this.#deliver(node, reply);
+    return this.#deliver(this.#tree.child(parent, name) ?? -ENOENT, reply);
   }
 
   forget(nodeid: number, count: number): void {
@@ -144,7 +115,7 @@ export class MemoryFs implements FsBackend {
     reply: EntryReply,
   ): number {
     if ((mode & S_IFMT) === S_IFDIR || (mode & S_IFMT) === S_IFLNK) return -EINVAL;
-    return this.#make(ctx, parent, name, mode, rdev, reply);
+    return this.#deliver(this.#tree.make(ctx, parent, name, mode, rdev), reply);
   }
 
   mkdir(
@@ -155,7 +126,8 @@ export class MemoryFs implements FsBackend {
     _umask: number,
     reply: EntryReply,
   ): number {
-    return this.#make(ctx, parent, name, S_IFDIR | (mode & 0o7777), 0, reply);
+    const type = S_IFDIR | (mode & 0o7777);
+    return this.#deliver(this.#tree.make(ctx, parent, name, type), reply);
   }
 
   symlink(
@@ -165,7 +137,8 @@ export class MemoryFs implements FsBackend {
     target: string,
     reply: EntryReply,
   ): number {
-    return this.#make(ctx, parent, name, S_IFLNK | 0o777, 0, reply, target);
+    const type = S_IFLNK | 0o777;
+    return this.#deliver(this.#tree.make(ctx, parent, name, type, 0, target), reply);
   }
 
   readlink(_ctx: RequestContext, nodeid: number, target: Uint8Array): number {
@@ -181,36 +154,15 @@ export class MemoryFs implements FsBackend {
     newName: string,
     reply: EntryReply,
   ): number {
-    const node = this.#tree.node(nodeid);
-    const directory = this.#tree.directory(newParent);
-    if (node === undefined) return -ESTALE;
-    if (directory === undefined) return -ENOTDIR;
-    if (node.children !== undefined) return -EPERM;
-    if (directory.nlink === 0) return -ENOENT;
-    if (directory.children?.has(newName)) return -EEXIST;
-    node.nlink++;
-    node.touchAttributes();
-    directory.addEntry(newName, node);
-    return this.#deliver(node, reply);
+    return this.#deliver(this.#tree.link(nodeid, newParent, newName), reply);
   }
 
   unlink(_ctx: RequestContext, parent: number, name: string): number {
-    const node = this.#tree.child(parent, name);
-    if (node === undefined) return -ENOENT;
-    if (node.children !== undefined) return -EISDIR;
-    this.#tree.node(parent)?.removeEntry(name);
-    this.#tree.unlinked(node);
-    return 0;
+    return this.#tree.unlink(parent, name);
   }
 
   rmdir(_ctx: RequestContext, parent: number, name: string): number {
-    const node = this.#tree.child(parent, name);
-    if (node === undefined) return -ENOENT;
-    if (node.children === undefined) return -ENOTDIR;
-    if (node.children.size > 0) return -ENOTEMPTY;
-    this.#tree.node(parent)?.removeEntry(name);
-    this.#tree.unlinked(node);
-    return 0;
+    return this.#tree.rmdir(parent, name);
   }
 
   rename(
@@ -221,7 +173,7 @@ export class MemoryFs implements FsBackend {
     newName: string,
     flags: number,
   ): number {
-    return this.#tree.rename(ctx, parent, name, newParent, newName, flags);
+    return rename(this.#tree, ctx, parent, name, newParent, newName, flags);
   }
 
   // --- attributes
@@ -245,10 +197,10 @@ export class MemoryFs implements FsBackend {
     const { valid } = request;
     if ((valid & FATTR_SIZE) !== 0) {
       if (node.content === undefined) return node.children === undefined ? -EINVAL : -EISDIR;
-      this.#truncate(node, request.size);
+      this.#files.truncate(node, request.size);
     }
     if ((valid & (FATTR_UID | FATTR_GID)) !== 0 || (valid & FATTR_KILL_SUIDGID) !== 0) {
-      this.#dropPrivileges(node);
+      this.#files.dropPrivileges(node);
     }
     if ((valid & FATTR_UID) !== 0) node.uid = request.uid;
     if ((valid & FATTR_GID) !== 0) node.gid = request.gid;
@@ -270,12 +222,6 @@ export class MemoryFs implements FsBackend {
 
   // --- files
 
-  #openNode(node: MemoryNode, flags: number, openFlags: number): void {
-    if ((flags & O_TRUNC) !== 0 && node.content !== undefined) this.#truncate(node, 0);
-    if ((openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) this.#dropPrivileges(node);
-    node.opens++;
-  }
-
   open(
     _ctx: RequestContext,
     nodeid: number,
@@ -286,7 +232,7 @@ export class MemoryFs implements FsBackend {
     const node = this.#tree.node(nodeid);
     if (node === undefined) return -ESTALE;
     if (node.children !== undefined) return -EISDIR;
-    this.#openNode(node, flags, openFlags);
+    this.#files.open(node, flags, openFlags);
     return 0;
   }
 
@@ -301,10 +247,16 @@ export class MemoryFs implements FsBackend {
     _opened: OpenReply,
     openFlags: number,
   ): number {
-    const result = this.#make(ctx, parent, name, S_IFREG | (mode & 0o7777), 0, reply);
-    const node = this.#tree.node(reply.nodeid);
-    if (result === 0 && node !== undefined) this.#openNode(node, flags, openFlags);
-    return result;
+    const existing = this.#tree.child(parent, name);
+    // The client may have looked before somebody else made it.
+    if (existing !== undefined && (flags & O_EXCL) === 0) {
+      if (existing.children !== undefined) return -EISDIR;
+      this.#files.open(existing, flags, openFlags);
+      return this.#deliver(existing, reply);
+    }
+    const node = this.#tree.make(ctx, parent, name, S_IFREG | (mode & 0o7777));
+    if (typeof node !== "number") this.#files.open(node, flags, openFlags);
+    return this.#deliver(node, reply);
   }
 
   tmpfile(
@@ -339,11 +291,7 @@ export class MemoryFs implements FsBackend {
     offset: number,
     buffers: readonly Uint8Array[],
   ): number {
-    const content = this.#tree.node(nodeid)?.content;
-    if (content === undefined) return -EINVAL;
-    let total = 0;
-    for (const buffer of buffers) total += content.read(offset + total, buffer);
-    return total;
+    return this.#files.read(nodeid, offset, buffers);
   }
 
   write(
@@ -354,39 +302,7 @@ export class MemoryFs implements FsBackend {
     buffers: readonly Uint8Array[],
     writeFlags: number,
   ): number {
-    const node = this.#tree.node(nodeid);
-    const content = node?.content;
-    if (node === undefined || content === undefined) return -EINVAL;
-    const length = totalLength(buffers);
-    if (offset + length > Number.MAX_SAFE_INTEGER) return -EFBIG;
-    if (this.#lacks(SparseContent.growth(offset, length))) return -ENOSPC;
-    const before = content.allocated;
-    let total = 0;
-    for (const buffer of buffers) {
-      content.write(offset + total, buffer);
-      total += buffer.length;
-    }
-    this.#tree.bytes += content.allocated - before;
-    if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) this.#dropPrivileges(node);
-    node.touchContent();
-    return total;
-  }
-
-  #lacks(bytes: number): boolean {
-    return this.#tree.bytes + bytes > this.#maxBytes;
-  }
-
-  #dropPrivileges(node: MemoryNode): void {
-    const before = node.bytes;
-    node.dropPrivileges();
-    this.#tree.bytes += node.bytes - before;
-  }
-
-  #truncate(node: MemoryNode, size: number): void {
-    const before = node.content?.allocated ?? 0;
-    node.content?.truncate(size);
-    this.#tree.bytes += (node.content?.allocated ?? 0) - before;
-    node.touchContent();
+    return this.#files.write(nodeid, offset, buffers, writeFlags);
   }
 
   /** Everything is in memory: there is nothing to write out. */
@@ -399,36 +315,18 @@ export class MemoryFs implements FsBackend {
   }
 
   fallocate(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     _fh: number,
     mode: number,
     offset: number,
     length: number,
   ): number {
-    const node = this.#tree.node(nodeid);
-    const content = node?.content;
-    if (node === undefined || content === undefined) return -EINVAL;
-    const known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
-    if ((mode & ~known) !== 0) return -EOPNOTSUPP;
-    if (offset + length > Number.MAX_SAFE_INTEGER) return -EFBIG;
-    const before = content.allocated;
-    if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) !== 0) content.punch(offset, length);
-    else if (this.#lacks(length)) return -ENOSPC;
-    if ((mode & FALLOC_FL_KEEP_SIZE) === 0 && content.size < offset + length) {
-      content.truncate(offset + length);
-    }
-    this.#tree.bytes += content.allocated - before;
-    node.touchContent();
-    return 0;
+    return this.#files.allocate(nodeid, ctx.uid, mode, offset, length);
   }
 
   lseek(_ctx: RequestContext, nodeid: number, _fh: number, offset: number, whence: number): number {
-    const content = this.#tree.node(nodeid)?.content;
-    if (content === undefined) return -EINVAL;
-    if (offset < 0 || offset >= content.size) return -ENXIO;
-    if (whence === SEEK_DATA) return content.nextData(offset) ?? -ENXIO;
-    return whence === SEEK_HOLE ? content.nextHole(offset) : -EINVAL;
+    return this.#files.seek(nodeid, offset, whence);
   }
 
   // --- directories
@@ -497,7 +395,9 @@ export class MemoryFs implements FsBackend {
   ): number {
     const node = this.#tree.node(nodeid);
     if (node === undefined) return -ESTALE;
-    if (this.#lacks(name.length + value.length)) return -ENOSPC;
+    const invalid = checkAttributeName(name);
+    if (invalid < 0) return invalid;
+    if (this.#files.lacks(name.length + value.length)) return -ENOSPC;
     node.xattrs ??= new ExtendedAttributes();
     return this.#changeXattrs(node, node.xattrs.bytes, node.xattrs.set(name, value, flags));
   }

@@ -125,7 +125,7 @@ export class MemoryNode {
 
   /** What a write, truncate or chown by an unprivileged caller takes away. */
   dropPrivileges(): void {
-    if (this.content === undefined) return;
+    if (this.children !== undefined) return;
     this.mode &= ~S_ISUID;
     // Without group execute permission, the bit used to mean mandatory locking.
     if ((this.mode & 0o010) !== 0) this.mode &= ~S_ISGID;

@@ -1,16 +1,13 @@
 import {
   EEXIST,
-  EINVAL,
   EISDIR,
   ENOENT,
   ENOSPC,
   ENOTDIR,
   ENOTEMPTY,
+  EPERM,
+  ESTALE,
   FUSE_ROOT_ID,
-  RENAME_EXCHANGE,
-  RENAME_NOREPLACE,
-  RENAME_WHITEOUT,
-  S_IFCHR,
   S_IFDIR,
   S_IFMT,
   S_ISGID,
@@ -67,6 +64,59 @@ export class MemoryTree {
     return node;
   }
 
+  /** Makes a node and its name; a negated errno when it cannot. */
+  make(
+    ctx: RequestContext,
+    parent: number,
+    name: string,
+    mode: number,
+    rdev = 0,
+    target?: string,
+  ): MemoryNode | number {
+    const directory = this.directory(parent);
+    if (directory === undefined) return -ENOTDIR;
+    if (directory.nlink === 0) return -ENOENT;
+    if (directory.children?.has(name)) return -EEXIST;
+    const node = this.add(ctx, directory, mode, rdev, target);
+    if (node === undefined) return -ENOSPC;
+    directory.addEntry(name, node);
+    return node;
+  }
+
+  /** Gives a node another name. */
+  link(nodeid: number, newParent: number, newName: string): MemoryNode | number {
+    const node = this.node(nodeid);
+    const directory = this.directory(newParent);
+    if (node === undefined) return -ESTALE;
+    if (directory === undefined) return -ENOTDIR;
+    if (node.children !== undefined) return -EPERM;
+    if (directory.nlink === 0) return -ENOENT;
+    if (directory.children?.has(newName)) return -EEXIST;
+    node.nlink++;
+    node.touchAttributes();
+    directory.addEntry(newName, node);
+    return node;
+  }
+
+  unlink(parent: number, name: string): number {
+    const node = this.child(parent, name);
+    if (node === undefined) return -ENOENT;
+    if (node.children !== undefined) return -EISDIR;
+    this.node(parent)?.removeEntry(name);
+    this.unlinked(node);
+    return 0;
+  }
+
+  rmdir(parent: number, name: string): number {
+    const node = this.child(parent, name);
+    if (node === undefined) return -ENOENT;
+    if (node.children === undefined) return -ENOTDIR;
+    if (node.children.size > 0) return -ENOTEMPTY;
+    this.node(parent)?.removeEntry(name);
+    this.unlinked(node);
+    return 0;
+  }
+
   /** A node has lost a name. */
   unlinked(node: MemoryNode): void {
     node.nlink = node.children === undefined ? node.nlink - 1 : 0;
@@ -88,74 +138,4 @@ export class MemoryTree {
       this.dropIfUnused(node);
     }
   }
-
-  /** renameat2(2). */
-  rename(
-    ctx: RequestContext,
-    parent: number,
-    name: string,
-    newParent: number,
-    newName: string,
-    flags: number,
-  ): number {
-    const from = this.directory(parent);
-    const to = this.directory(newParent);
-    const node = this.child(parent, name);
-    const replaced = this.child(newParent, newName);
-    if (from === undefined || to === undefined) return -ENOTDIR;
-    if (node === undefined || to.nlink === 0) return -ENOENT;
-    if (isInside(to, node)) return -EINVAL;
-    if ((flags & RENAME_EXCHANGE) !== 0) {
-      if (replaced === undefined) return -ENOENT;
-      if ((flags & ~RENAME_EXCHANGE) !== 0 || isInside(from, replaced)) return -EINVAL;
-      exchange(from, name, node, to, newName, replaced);
-      return 0;
-    }
-    if (replaced !== undefined) {
-      if ((flags & RENAME_NOREPLACE) !== 0) return -EEXIST;
-      if (replaced === node) return 0;
-      const refusal = cannotReplace(node, replaced);
-      if (refusal < 0) return refusal;
-    }
-    if ((flags & RENAME_WHITEOUT) !== 0) {
-      const whiteout = this.add(ctx, from, S_IFCHR, 0);
-      if (whiteout === undefined) return -ENOSPC;
-      from.replaceEntry(name, whiteout);
-    } else from.removeEntry(name);
-    if (replaced === undefined) to.addEntry(newName, node);
-    else {
-      to.replaceEntry(newName, node);
-      this.unlinked(replaced);
-    }
-    node.touchAttributes();
-    return 0;
-  }
-}
-
-function cannotReplace(node: MemoryNode, replaced: MemoryNode): number {
-  if (replaced.children === undefined) return node.children === undefined ? 0 : -ENOTDIR;
-  if (node.children === undefined) return -EISDIR;
-  return replaced.children.size > 0 ? -ENOTEMPTY : 0;
-}
-
-function exchange(
-  from: MemoryNode,
-  name: string,
-  node: MemoryNode,
-  to: MemoryNode,
-  newName: string,
-  other: MemoryNode,
-): void {
-  from.replaceEntry(name, other);
-  to.replaceEntry(newName, node);
-  node.touchAttributes();
-  other.touchAttributes();
-}
-
-/** Whether `directory` is `ancestor` or below it. */
-function isInside(directory: MemoryNode, ancestor: MemoryNode): boolean {
-  if (ancestor.children === undefined) return false;
-  let at: MemoryNode | undefined = directory;
-  while (at !== undefined && at !== ancestor && at.id !== FUSE_ROOT_ID) at = at.parent;
-  return at === ancestor;
 }
