@@ -124,6 +124,8 @@ static void answer_field(const struct stat *stat, const char *field)
 	else if (strcmp(field, "nlink") == 0) answer("%ju", (uintmax_t)stat->st_nlink);
 	else if (strcmp(field, "uid") == 0) answer("%u", stat->st_uid);
 	else if (strcmp(field, "gid") == 0) answer("%u", stat->st_gid);
+	/* The size of a directory is the file system's own affair. */
+	else if (strcmp(field, "size") == 0 && S_ISDIR(stat->st_mode)) answer("-");
 	else if (strcmp(field, "size") == 0) answer("%jd", (intmax_t)stat->st_size);
 	else if (strcmp(field, "blocks") == 0) answer("%jd", (intmax_t)stat->st_blocks);
 	else if (strcmp(field, "rdev") == 0) answer("%u:%u", major(stat->st_rdev), minor(stat->st_rdev));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LONGEST (64 << 20)
@@ -44,7 +45,7 @@ void close_all(void)
 	}
 }
 
-/* Never waits: FIFOs and locks answer at once. */
+/* Never waits for the other end of a FIFO. What the slot held is closed, unless this fails. */
 static void run_open(char **arg, int args)
 {
 	int slot = slot_of(arg[0]);
@@ -53,10 +54,15 @@ static void run_open(char **arg, int args)
 
 	if ((flags & O_PATH) == 0)
 		flags |= O_NONBLOCK;
+	int fd = openat(at.dirfd, at.path, flags, args > 3 ? number_of(arg[3]) : 0644);
+	if (fd < 0) {
+		answer_result(-1);
+		return;
+	}
 	if (slots[slot] >= 0)
 		close(slots[slot]);
-	slots[slot] = openat(at.dirfd, at.path, flags, args > 3 ? number_of(arg[3]) : 0644);
-	answer_result(slots[slot] < 0 ? -1 : 0);
+	slots[slot] = fd;
+	answer("0");
 }
 
 static void run_close(char **arg, int args)
@@ -168,8 +174,15 @@ static void run_cat(char **arg, int args)
 
 static void run_lseek(char **arg, int args)
 {
+	int fd = slots[slot_of(arg[0])];
+	struct stat stat;
+
 	(void)args;
-	answer_result(lseek(slots[slot_of(arg[0])], number_of(arg[1]), number_of(arg[2])));
+	/* Positions in a directory are the file system's own affair. */
+	if (fstat(fd, &stat) == 0 && S_ISDIR(stat.st_mode))
+		answer("directory");
+	else
+		answer_result(lseek(fd, number_of(arg[1]), number_of(arg[2])));
 }
 
 static void run_fallocate(char **arg, int args)

@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { pseudoRandom, showBytes } from "./data.js";
+export { testDifferential } from "./differential/suite.js";
 export { type Executor, executorProgram, startExecutor, startExecutorBy } from "./executor.js";
 export { type MountedTarget, mountedTarget } from "./mounted.js";
 export { nativeTarget, startNative } from "./native.js";

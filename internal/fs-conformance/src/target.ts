@@ -8,6 +8,7 @@ import type { Executor } from "./executor.js";
  * - `tmpfile`: O_TMPFILE.
  * - `collapse`: fallocate(2) takes ranges out of files and puts them in.
  * - `zero-range`: and makes them zeros (tmpfs does not).
+ * - `same-holes`: holes are where the native file system has them.
  * - `trusted`: root has `trusted.*` extended attributes.
  * - `direct`: O_DIRECT.
  * - `kernel`: a kernel stands between program and file system: it resolves paths, checks permissions,
@@ -19,6 +20,7 @@ export type Feature =
   | "tmpfile"
   | "collapse"
   | "zero-range"
+  | "same-holes"
   | "trusted"
   | "direct"
   | "kernel";

@@ -1,16 +1,21 @@
 import { tmpdir } from "node:os";
 import { mount } from "@supermachine/fuse-mount";
-import { mountedTarget, testPosix } from "@supermachine-internal/fs-conformance";
+import {
+  type Feature,
+  mountedTarget,
+  nativeTarget,
+  type Target,
+  testDifferential,
+  testPosix,
+} from "@supermachine-internal/fs-conformance";
 import { requireFacility } from "@supermachine-internal/testing";
 import { PosixBackend } from "../src/index.js";
 
-const targets = [
-  { name: "a share of the temporary directory", parent: tmpdir(), lacks: [] },
-  { name: "a share of tmpfs", parent: "/dev/shm", lacks: ["zero-range"] as const },
-].map(({ name, parent, lacks }) =>
-  mountedTarget({
+function share(name: string, parent: string, lacks: readonly Feature[]): Target {
+  return mountedTarget({
     name,
     parent,
+    // The kernel's FUSE client takes no such request.
     lacks: ["collapse", ...lacks],
     async mount(path, host) {
       const backend = new PosixBackend(host);
@@ -23,9 +28,19 @@ const targets = [
         },
       };
     },
-  }),
-);
+  });
+}
 
-requireFacility("linux", "root", "fuse", "program:cc").describe("shares through /dev/fuse", () => {
-  for (const target of targets) testPosix(target);
+const { describe } = requireFacility("linux", "root", "fuse", "program:cc");
+
+describe("a share of the temporary directory through /dev/fuse", () => {
+  const target = share("the share", tmpdir(), []);
+  testPosix(target);
+  testDifferential(target, nativeTarget("the temporary directory", tmpdir()));
+});
+
+describe("a share of tmpfs through /dev/fuse", () => {
+  const target = share("the share", "/dev/shm", ["zero-range"]);
+  testPosix(target);
+  testDifferential(target, nativeTarget("tmpfs", "/dev/shm"));
 });

@@ -1,0 +1,35 @@
+import { runs } from "@supermachine-internal/testing";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Target } from "../target.js";
+import { beginning, sequences } from "./commands.js";
+
+const INPUTS = 60;
+
+/** Under `npm run fuzz` the test takes as long as vitest is told there. */
+function timeoutMs(): number | undefined {
+  return runs(INPUTS) === INPUTS ? 120_000 : undefined;
+}
+
+/**
+ * Declares a test that random commands do the same on a file system as on a native one, answer for
+ * answer, down to the tree that is left.
+ */
+export function testDifferential(target: Target, reference: Target): void {
+  test(
+    `what happens on ${target.name} is what happens on ${reference.name}`,
+    async () => {
+      await using native = await reference.start();
+      await using tested = await target.start();
+      const property = fc.asyncProperty(sequences(target.lacks ?? []), async (sequence) => {
+        const commands = [...beginning, ...sequence, "tree"];
+        const [expected, actual] = await Promise.all([native.run(commands), tested.run(commands)]);
+        const show = (answers: string[]) =>
+          commands.map((command, at) => `${command} -> ${answers[at]}`);
+        expect(show(actual)).toEqual(show(expected));
+      });
+      await fc.assert(property, { numRuns: runs(INPUTS) });
+    },
+    timeoutMs(),
+  );
+}
