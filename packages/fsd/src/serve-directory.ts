@@ -7,6 +7,7 @@ import {
   type VhostUserServer,
 } from "@supermachine/virtio";
 import { FsdError } from "./error.js";
+import { requireLinux } from "./platform.js";
 import { admitGroup, claimSocketPath } from "./socket-path.js";
 
 /** What {@link serveDirectory} serves, and where. */
@@ -209,11 +210,6 @@ export async function serveDirectory(options: ServeDirectoryOptions): Promise<Di
   } catch (error) {
     throw asFsdError(error);
   }
-}
-
-export function requireLinux(): void {
-  if (process.platform === "linux") return;
-  throw new FsdError("ERR_FSD_PLATFORM", `this needs Linux, and is ${process.platform}`);
 }
 
 function asFsdError(error: unknown): Error {

@@ -1,5 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { requireLinux } from "../serve-directory.js";
+import { requireLinux } from "../platform.js";
 import { withoutOldOptions } from "./old-options.js";
 import { type FsdFlags, runDaemon } from "./run-daemon.js";
 

@@ -96,6 +96,19 @@ function createProgram(early: PreparedRun | undefined): Command {
     });
 
   program
+    .command("fsd")
+    .description("share a directory with any virtual machine, in place of virtiofsd (fsd --help)")
+    .usage("--shared-dir DIRECTORY --socket-path PATH [options]")
+    .helpOption(false)
+    .argument("[options...]")
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (options: string[]) => {
+      const { fsd } = await import("./fsd.js");
+      process.exitCode = await fsd(options);
+    });
+
+  program
     .command("doctor")
     .description("tell what can run guests here, measured, and what --hypervisor auto picks")
     .action(async () => {
