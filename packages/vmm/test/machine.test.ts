@@ -1,12 +1,13 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { FileWindow } from "@supermachine/hypervisor";
 import { Kvm } from "@supermachine/kvm";
-import { RngDevice } from "@supermachine/virtio";
+import { FsDevice, RngDevice } from "@supermachine/virtio";
 import { requireFacility } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, vi } from "vitest";
 import { Machine, type MachineOptions, VcpuThreads } from "../src/index.js";
-import { VIRTIO_MMIO_START } from "../src/memory-map.js";
+import { sharedMemoryAddresses, VIRTIO_MMIO_START } from "../src/memory-map.js";
 import { assemble, tinyKernel } from "./tiny-kernel.js";
 
 /*
@@ -32,6 +33,9 @@ function start(code: readonly number[], options: Partial<MachineOptions> = {}): 
     ...options,
   });
 }
+
+/** The machines of these tests have less than 4 GiB, and one window. */
+const [WINDOW_ADDRESS = 0] = sharedMemoryAddresses(32, [2 << 20]);
 
 const openFds = () => readdirSync("/proc/self/fd").length;
 
@@ -79,6 +83,54 @@ requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
       ...assemble.reset(),
     ]);
     expect((await machine.exited).console).toEqual(["\ufffd".repeat(4)]);
+  });
+
+  /** A file system device whose session never answers, with this window. */
+  function deviceWithWindow(window: FileWindow, repair = () => false): FsDevice {
+    const session = { handle: () => {} };
+    return new FsDevice({ tag: "t", session, cacheWindow: { ...rangeOf(window), repair } });
+  }
+  const rangeOf = ({ hostAddress, length }: FileWindow) => ({ hostAddress, length });
+  const readWindow = [
+    ...assemble.mapDistant(WINDOW_ADDRESS),
+    ...assemble.load(assemble.distant),
+    ...assemble.printEax(),
+    ...assemble.reset(),
+  ];
+
+  test("a file in the window of a device is memory of the guest, above its RAM", async () => {
+    const path = join(directory, "file");
+    writeFileSync(path, "sup!");
+    using window = new Kvm().createFileWindow(2 << 20);
+    const fd = openSync(path, "r");
+    expect(window.map(fd, 0, 4096, 0, false)).toBe(0);
+    closeSync(fd);
+    const exit = await start(readWindow, { devices: [deviceWithWindow(window)] }).exited;
+    expect(exit).toMatchObject({ reason: "shutdown", console: ["sup!"] });
+  });
+
+  // An interpreting /dev/kvm reports MMIO instead.
+  const lab = requireFacility("lab").test;
+
+  lab("a guest that touches its window where nothing is mapped ends with the reason", async () => {
+    using window = new Kvm().createFileWindow(2 << 20);
+    const exit = await start(readWindow, { devices: [deviceWithWindow(window)] }).exited;
+    expect(exit.message).toContain("where nothing is mapped");
+    expect(exit).toMatchObject({ reason: "memory-fault", console: [] });
+  });
+
+  lab("a guest runs on once a device has repaired what it touched", async () => {
+    using window = new Kvm().createFileWindow(2 << 20);
+    const path = join(directory, "file");
+    writeFileSync(path, "now!");
+    const repair = () => {
+      const fd = openSync(path, "r");
+      expect(window.map(fd, 0, 4096, 0, false)).toBe(0);
+      closeSync(fd);
+      return true;
+    };
+    const exit = await start(readWindow, { devices: [deviceWithWindow(window, repair)] }).exited;
+    expect(exit).toMatchObject({ reason: "shutdown", console: ["now!"] });
   });
 
   for (const cpus of [1, 4]) {

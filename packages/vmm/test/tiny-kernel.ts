@@ -1,4 +1,5 @@
 import { setupHeader } from "../src/boot/boot-params.js";
+import { PAGE_TABLES_ADDRESS } from "../src/memory-map.js";
 
 /** Hand-assembled x86-64 instructions. */
 export const assemble = {
@@ -22,6 +23,20 @@ export const assemble = {
     bytes.writeUInt32LE(address);
     return [0xb8, ...bytes, 0x8b, 0x00];
   },
+  /**
+   * mov rax, imm64; mov [moffs64], rax: makes the 2 MiB at {@link assemble.distant} those at a guest-physical
+   * address that is a multiple of 2 MiB.
+   */
+  mapDistant: (guestAddress: number) => {
+    const bytes = Buffer.alloc(20);
+    bytes.set([0x48, 0xb8]);
+    bytes.writeBigUInt64LE(BigInt(guestAddress) | 0x83n, 2); // a large page, present and writable
+    bytes.set([0x48, 0xa3], 10);
+    // The tables that the machine starts with: two, then a directory for each GiB; this is the third's.
+    bytes.writeBigUInt64LE(BigInt(PAGE_TABLES_ADDRESS + 4 * 4096), 12);
+    return [...bytes];
+  },
+  distant: 0x8000_0000,
   /** mov dx, 0x3f8; then four times out dx, al; shr eax, 8. */
   printEax: () => [
     ...[0x66, 0xba, 0xf8, 0x03],
