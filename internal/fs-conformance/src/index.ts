@@ -7,6 +7,7 @@
 export { pseudoRandom, showBytes } from "./data.js";
 export { testDifferential } from "./differential/suite.js";
 export { type Executor, executorProgram, startExecutor, startExecutorBy } from "./executor.js";
+export { testIntegrity } from "./integrity/suite.js";
 export { type MountedTarget, mountedTarget } from "./mounted.js";
 export { nativeTarget, startNative } from "./native.js";
 export { posixCases, testPosix } from "./posix/suite.js";

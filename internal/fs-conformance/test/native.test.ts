@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
 import { requireFacility } from "@supermachine-internal/testing";
-import { nativeTarget, testDifferential, testPosix } from "../src/index.js";
+import { nativeTarget, testDifferential, testIntegrity, testPosix } from "../src/index.js";
 
 const disk = nativeTarget("the temporary directory", tmpdir());
 const tmpfs = nativeTarget("tmpfs", "/dev/shm", ["collapse", "zero-range", "same-holes"]);
@@ -13,4 +13,8 @@ requireFacility("linux", "root", "program:cc").describe("the tables hold", () =>
 
 requireFacility("linux", "root", "program:cc").describe("sequences of commands", () => {
   testDifferential(tmpfs, disk);
+});
+
+requireFacility("linux", "root", "program:cc").describe("the model of a file", () => {
+  testIntegrity(disk);
 });

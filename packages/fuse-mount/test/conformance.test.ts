@@ -3,6 +3,7 @@ import {
   mountedTarget,
   nativeTarget,
   testDifferential,
+  testIntegrity,
   testPosix,
 } from "@supermachine-internal/fs-conformance";
 import { requireFacility } from "@supermachine-internal/testing";
@@ -18,4 +19,5 @@ requireFacility("linux", "root", "fuse", "program:cc").describe("a mounted Memor
   });
   testPosix(target);
   testDifferential(target, nativeTarget("tmpfs", "/dev/shm"));
+  testIntegrity(target);
 });
