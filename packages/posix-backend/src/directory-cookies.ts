@@ -1,43 +1,92 @@
+import { PositionRing } from "./position-ring.js";
+import { fstatfs } from "./syscalls/linux.js";
+import { statfsStruct } from "./syscalls/structs.js";
+
+/** Cookies from here on do not stand for themselves. */
 const FIRST = 2 ** 52;
-const INITIAL_CAPACITY = 1024;
-/** A client goes back by one reply at most (1 MiB, some 30,000 records), unless it calls seekdir(3). */
-const MAX_CAPACITY = 65536;
+/** Positions below 2^52, by their upper half. */
+const SMALL_HIGH = 0x10_0000;
+
+const EXT4_SUPER_MAGIC = 0xef53n;
+/** Of a hashed position, these lowest bits are left out of the cookie, and the count of records takes 3. */
+const DROPPED_BITS = 14;
+const COUNT_BITS = 3;
+const MAX_COUNT = 2 ** COUNT_BITS - 1;
 
 /**
- * Directory positions of the host (`d_off`, any 64-bit number; ext4 uses 63 bits) as cookies below 2^53.
- * Small positions stand for themselves; large ones get a number above 2^52, and the latest 65,536
- * of them are remembered.
+ * Directory positions of the host (`d_off`, any 64-bit number) as cookies below 2^53, for one open directory.
+ * Small positions stand for themselves.
+ *
+ * On ext4 positions are hashes of 63 bits, in which the directory is ordered. A cookie holds the upper 49,
+ * and how many records of the same 49 come before it: in a directory of a million names two agree in them
+ * with a probability of one in a thousand. So any thread, and a restored backend, can continue at it.
+ *
+ * On other file systems with large positions (NFS, CephFS, overlayfs) a cookie is the number of a
+ * remembered position.
  */
 export class DirectoryCookies {
-  /** Ring of pairs: low and high half of the position. */
-  #halves = new Uint32Array(0);
-  #issued = 0;
+  readonly #fd: number;
+  readonly #makeRing: () => PositionRing | undefined;
+  #isHashed: boolean | undefined;
+  #ring: PositionRing | undefined;
+  /** The upper bits of the position before, and how many records share them. */
+  #prefix = -1;
+  #count = 0;
+  /** After {@link decode}: how many records to pass over, while they are at {@link isBefore}. */
+  skip = 0;
 
-  /** The cookie of a position, given as two halves. */
+  /** @param makeRing - Where large positions are remembered; undefined when there is no room. */
+  constructor(fd: number, makeRing: () => PositionRing | undefined = () => new PositionRing()) {
+    this.#fd = fd;
+    this.#makeRing = makeRing;
+  }
+
+  /** The cookie of a record's position, given as two halves, records in order; -1 when there is no room. */
   encode(low: number, high: number): number {
-    if (high < 0x10_0000) return high * 0x1_0000_0000 + low;
-    let capacity = this.#halves.length / 2;
-    if (this.#issued >= capacity && capacity < MAX_CAPACITY) {
-      capacity = Math.max(INITIAL_CAPACITY, capacity * 2);
-      const halves = new Uint32Array(capacity * 2);
-      halves.set(this.#halves);
-      this.#halves = halves;
+    if (high < SMALL_HIGH) {
+      this.#prefix = -1;
+      return high * 0x1_0000_0000 + low;
     }
-    const slot = (this.#issued % capacity) * 2;
-    this.#halves[slot] = low;
-    this.#halves[slot + 1] = high;
-    return FIRST + this.#issued++;
+    if (this.isHashed) {
+      const prefix = prefixOf(low, high);
+      this.#count = prefix === this.#prefix ? Math.min(this.#count + 1, MAX_COUNT) : 0;
+      this.#prefix = prefix;
+      return FIRST + prefix * 2 ** COUNT_BITS + this.#count;
+    }
+    this.#ring ??= this.#makeRing();
+    return this.#ring === undefined ? -1 : FIRST + this.#ring.add(low, high);
   }
 
-  /** The position of a cookie; undefined when it was never issued or is forgotten. */
+  /** The position to seek to for a cookie; undefined when it was never issued or is forgotten. */
   decode(cookie: number): number | bigint | undefined {
+    this.skip = 0;
+    this.#prefix = -1;
     if (cookie < FIRST) return cookie;
-    const index = cookie - FIRST;
-    const capacity = this.#halves.length / 2;
-    if (index >= this.#issued || index < this.#issued - capacity) return undefined;
-    const slot = (index % capacity) * 2;
-    const low = this.#halves[slot] ?? 0;
-    const high = this.#halves[slot + 1] ?? 0;
-    return BigInt.asIntN(64, (BigInt(high) << 32n) | BigInt(low));
+    if (this.isHashed) {
+      this.#count = cookie % 2 ** COUNT_BITS;
+      this.#prefix = Math.floor((cookie - FIRST) / 2 ** COUNT_BITS);
+      this.skip = this.#count;
+      return BigInt(this.#prefix) << BigInt(DROPPED_BITS);
+    }
+    this.#ring ??= this.#makeRing();
+    return this.#ring?.get(cookie - FIRST);
   }
+
+  /** Whether a position, given as two halves, has the upper bits of the cookie just decoded. */
+  isSamePrefix(low: number, high: number): boolean {
+    return prefixOf(low, high) === this.#prefix;
+  }
+
+  get isHashed(): boolean {
+    if (this.#isHashed === undefined) {
+      const bytes = new Uint8Array(statfsStruct.size);
+      const isExt4 = fstatfs(this.#fd, bytes) === 0;
+      this.#isHashed = isExt4 && statfsStruct.decode(bytes).f_type === EXT4_SUPER_MAGIC;
+    }
+    return this.#isHashed;
+  }
+}
+
+function prefixOf(low: number, high: number): number {
+  return (high % 2 ** 31) * 2 ** (32 - DROPPED_BITS) + Math.floor(low / 2 ** DROPPED_BITS);
 }

@@ -1,6 +1,7 @@
 import { EBADF, O_ACCMODE, O_RDONLY } from "@supermachine/fuse-protocol";
 import { DirectoryReader } from "./directory-reader.js";
 import { handle, header, type NodeMemory } from "./node-memory.js";
+import { PositionRing, RING_WORDS } from "./position-ring.js";
 import { generationOfNodeid, nodeidOf, slotOfNodeid } from "./slot-allocator.js";
 import { close } from "./syscalls/linux.js";
 
@@ -112,7 +113,9 @@ export class HandleTable {
     let reader = this.#readers.get(fh);
     if (reader === undefined) {
       if (this.#readers.size >= MANY_READERS + 2 * this.size) this.#dropStaleReaders();
-      reader = new DirectoryReader(this.#memory.read(at + handle.fd), this.#memory.threads > 1);
+      const isShared = this.#memory.threads > 1;
+      const makeRing = isShared ? () => this.#sharedRing(at) : undefined;
+      reader = new DirectoryReader(this.#memory.read(at + handle.fd), isShared, makeRing);
       this.#readers.set(fh, reader);
     }
     return reader;
@@ -154,6 +157,11 @@ export class HandleTable {
       const next = memory.read(at + handle.generation) + 1;
       memory.write(at + handle.generation, next % HANDLE_GENERATIONS);
       memory.add(header.openHandles, -1);
+      const ring = memory.read(at + handle.ring);
+      if (ring !== 0) {
+        memory.write(header.ringsInUse, memory.read(header.ringsInUse) & ~(1 << (ring - 1)));
+        memory.write(at + handle.ring, 0);
+      }
       this.#free(slotOfNodeid(fh));
     }
     memory.unlock();
@@ -243,6 +251,26 @@ export class HandleTable {
       at = nextAt;
     }
     return false;
+  }
+
+  /** Where the threads remember positions of the directory at `at`; undefined when all rings are in use. */
+  #sharedRing(at: number): PositionRing | undefined {
+    const memory = this.#memory;
+    memory.lock();
+    let number = memory.read(at + handle.ring);
+    if (number === 0) {
+      const free = ~memory.read(header.ringsInUse);
+      if (free !== 0) {
+        number = 32 - Math.clz32(free & -free);
+        memory.write(header.ringsInUse, memory.read(header.ringsInUse) | (1 << (number - 1)));
+        memory.write(at + handle.ring, number);
+        memory.write(memory.ringAt(number), 0);
+      }
+    }
+    memory.unlock();
+    if (number === 0) return undefined;
+    const first = memory.ringAt(number);
+    return new PositionRing(memory.words.subarray(first, first + RING_WORDS));
   }
 
   #dropStaleReaders(): void {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { addressOf } from "@supermachine-internal/libc";
 import { PosixBackendError } from "./error.js";
+import { RING_WORDS } from "./position-ring.js";
 import { discardPages, yieldProcessor } from "./syscalls/inode-handles.js";
 
 const WORD = 4;
@@ -40,6 +41,7 @@ export const header = {
   openHandles: 15,
   usedHandles: 16,
   freeHandle: 17,
+  ringsInUse: 19,
   /** Tells this layout from other memory. */
   magic: 18,
 } as const;
@@ -89,8 +91,12 @@ export const handle = {
   nodeidLow: 4,
   nodeidHigh: 5,
   pins: 6,
+  /** Of a directory, the ring of positions that its threads use, from 1 on. */
+  ring: 7,
 } as const;
-export const HANDLE_WORDS = 7;
+export const HANDLE_WORDS = 8;
+/** As many as there are bits in a word. */
+const RINGS = 32;
 
 /** Of a block of slots: how many are used, then a bit for each. */
 const BLOCK_WORDS = 1 + BLOCK_SLOTS / 32;
@@ -129,6 +135,7 @@ export class NodeMemory {
   readonly recordsAt: number;
   readonly #volumesAt: number;
   readonly #handlesAt: number;
+  readonly #ringsAt: number;
   readonly #cachesAt: number;
   readonly #blocksAt: number;
   readonly bucketsAt: number;
@@ -144,7 +151,8 @@ export class NodeMemory {
     this.handles = size.handles;
     this.#volumesAt = HEADER_WORDS;
     this.#handlesAt = this.#volumesAt + MAX_VOLUMES * VOLUME_WORDS;
-    this.#cachesAt = this.#handlesAt + (size.handles + 1) * HANDLE_WORDS;
+    this.#ringsAt = this.#handlesAt + (size.handles + 1) * HANDLE_WORDS;
+    this.#cachesAt = this.#ringsAt + (size.threads > 1 ? RINGS * RING_WORDS : 0);
     this.#blocksAt = this.#cachesAt + size.threads * this.#cacheWords;
     this.bucketsAt = this.#blocksAt + (slots / BLOCK_SLOTS) * BLOCK_WORDS;
     const recordsEnd = this.bucketsAt + slots;
@@ -196,6 +204,11 @@ export class NodeMemory {
 
   handleAt(index: number): number {
     return this.#handlesAt + index * HANDLE_WORDS;
+  }
+
+  /** @param number - From 1 on. */
+  ringAt(number: number): number {
+    return this.#ringsAt + (number - 1) * RING_WORDS;
   }
 
   blockAt(block: number): number {

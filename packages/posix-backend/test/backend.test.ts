@@ -372,8 +372,12 @@ test("readdir goes back to an earlier cookie", () => {
   expect(list(middle?.next ?? 0).map((record) => record.name)).toEqual(
     all.slice(251).map((record) => record.name),
   );
-  const unknown = { add: () => true };
-  expect(outcome(backend.readdir(asRoot, root, opened.fh, 2 ** 53 - 1, unknown))).toBe("EINVAL");
+  // Nobody was given this one. Some file systems can tell, on others it is behind the last record.
+  const unknown: string[] = [];
+  const add = (name: string) => unknown.push(name) > 0;
+  const result = outcome(backend.readdir(asRoot, root, opened.fh, 2 ** 53 - 1, { add }));
+  expect([0, "EINVAL"]).toContain(result);
+  expect(unknown).toEqual([]);
 });
 
 test("readdirplus counts a lookup for each record that fits, and for no other", () => {

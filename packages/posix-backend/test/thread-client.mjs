@@ -26,7 +26,7 @@ for (let round = 0; round < rounds; round++) {
     succeed(backend.open(ctx, nodeid, 0, opened, 0), "open");
     const length = succeed(backend.read(ctx, nodeid, opened.fh, 0, [page]), "read");
     if (page.toString("utf8", 0, length) !== name) throw new Error(`${name} holds something else`);
-    backend.release(ctx, nodeid, opened.fh);
+    await backend.release(ctx, nodeid, opened.fh);
     backend.forget(nodeid, 1);
     operations += 6;
   }
