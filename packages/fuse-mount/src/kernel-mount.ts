@@ -6,6 +6,7 @@ import { AutoUnmount } from "./auto-unmount.js";
 import { FuseMountError } from "./error.js";
 import { detachWithHelperNow, mountWithHelper, unmountWithHelper } from "./fusermount.js";
 import {
+  checkOptions,
   fileSystemType,
   helperOptions,
   type MountOptions,
@@ -52,6 +53,7 @@ export class KernelMount {
 
   /** Mounts on an existing directory. Throws {@link FuseMountError}. */
   static async create(path: string, options: MountOptions): Promise<KernelMount> {
+    checkOptions(options);
     const via = mountsBy(options);
     const target = await resolveMountPoint(path, fileSystemType(options), (stale) =>
       via === "mount" ? unmount(stale, MNT_DETACH) : unmountWithHelper(stale, true),

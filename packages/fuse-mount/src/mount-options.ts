@@ -1,4 +1,5 @@
 import type { SessionOptions } from "@supermachine/fuse-server";
+import { FuseMountError } from "./error.js";
 import { MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY } from "./native.js";
 
 export interface MountOptions extends Omit<SessionOptions, "passthrough" | "hostKernel"> {
@@ -40,6 +41,19 @@ export interface MountOptions extends Omit<SessionOptions, "passthrough" | "host
 
 const DEFAULT_NAME = "supermachine";
 
+/** Throws {@link FuseMountError} `ERR_FUSE_MOUNT_OPTION`. */
+export function checkOptions(options: MountOptions): void {
+  const { subtype = DEFAULT_NAME, maxRead = 4096 } = options;
+  if (!/^[\w-]{1,64}$/.test(subtype)) {
+    const rule = "it must be up to 64 letters, digits, - and _";
+    throw new FuseMountError("ERR_FUSE_MOUNT_OPTION", `subtype is ${subtype}; ${rule}`);
+  }
+  if (!Number.isInteger(maxRead) || maxRead < 4096) {
+    const rule = "it must be a whole number of 4096 or more";
+    throw new FuseMountError("ERR_FUSE_MOUNT_OPTION", `maxRead is ${maxRead}; ${rule}`);
+  }
+}
+
 export function isPassthroughPossible(options: MountOptions): boolean {
   return (
     options.passthrough !== false &&
@@ -76,7 +90,7 @@ function commonOptions(options: MountOptions): string[] {
   const list: string[] = [];
   if (options.allowOther === true) list.push("allow_other");
   if (options.defaultPermissions !== false) list.push("default_permissions");
-  if (options.maxRead !== undefined) list.push(`max_read=${Math.max(4096, options.maxRead)}`);
+  if (options.maxRead !== undefined) list.push(`max_read=${options.maxRead}`);
   return list;
 }
 

@@ -2,15 +2,12 @@ import { execFile } from "node:child_process";
 import { mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { S_IFDIR, S_IFREG } from "@supermachine/fuse-protocol";
 import { type FsBackend, MemoryFs } from "@supermachine/fuse-server";
-import { type Facility, requireFacility } from "@supermachine-internal/testing";
+import { requireFacility } from "@supermachine-internal/testing";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Mount, mount } from "../src/index.js";
 import { shell } from "./shell.js";
-
-const run = promisify(execFile);
 
 requireFacility("linux", "root", "fuse", "program:fusermount3").describe(
   "a mounted MemoryFs",
@@ -201,33 +198,6 @@ requireFacility("linux", "root", "fuse", "program:fusermount3").describe(
       }
       rmdirSync(other);
     });
-  },
-);
-
-// Node.js 20 runs no TypeScript, so the child process needs the built packages.
-const built = ["fuse-mount", "fuse-server", "fuse-protocol"].map(
-  (name): Facility => `file:${join(import.meta.dirname, "..", "..", name, "dist", "index.js")}`,
-);
-
-requireFacility("linux", "root", "fuse", "program:fusermount3", ...built).describe(
-  "a process that ends",
-  () => {
-    it.each(["mount", "fusermount3"])(
-      "without unmounting leaves no mount behind (%s)",
-      async (via) => {
-        const directory = mkdtempSync(join(tmpdir(), "fuse-mount-"));
-        const script = `
-      import { MemoryFs } from "@supermachine/fuse-server";
-      import { mount } from "@supermachine/fuse-mount";
-      await mount(new MemoryFs(), ${JSON.stringify(directory)}, { via: ${JSON.stringify(via)} });
-      process.exit(0);`;
-        await run(process.execPath, ["--input-type=module", "-e", script], {
-          cwd: join(import.meta.dirname, ".."),
-        });
-        expect(await shell(`mountpoint ${directory} || true`, "/")).toMatch(/is not a mountpoint/);
-        rmdirSync(directory);
-      },
-    );
   },
 );
 
