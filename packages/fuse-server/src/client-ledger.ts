@@ -29,6 +29,37 @@ interface OpenHandle {
 export class ClientLedger {
   readonly #lookups = new Map<number, number>();
   readonly #handles = new Map<string, OpenHandle>();
+  readonly #maxNodes: number;
+  readonly #maxHandles: number;
+
+  /** @param limits - How many nodes and open handles the client may hold. Default: as many as it likes. */
+  constructor({ maxNodes, maxHandles }: { maxNodes?: number; maxHandles?: number } = {}) {
+    this.#maxNodes = maxNodes ?? Number.POSITIVE_INFINITY;
+    this.#maxHandles = maxHandles ?? Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Whether a request may give the client more than it may hold. Those that it already has count as new:
+   * what a lookup will find is not known before. A READDIRPLUS may go beyond by what its reply holds.
+   */
+  exceeds(opcode: number): boolean {
+    switch (opcode) {
+      case FUSE_LOOKUP:
+      case FUSE_SYMLINK:
+      case FUSE_MKNOD:
+      case FUSE_MKDIR:
+      case FUSE_READDIRPLUS:
+        return this.#lookups.size >= this.#maxNodes;
+      case FUSE_CREATE:
+      case FUSE_TMPFILE:
+        return this.#lookups.size >= this.#maxNodes || this.#handles.size >= this.#maxHandles;
+      case FUSE_OPEN:
+      case FUSE_OPENDIR:
+        return this.#handles.size >= this.#maxHandles;
+      default:
+        return false;
+    }
+  }
 
   /** Notes what a successful operation gave or took. */
   record(slot: RequestSlot): void {
@@ -98,8 +129,13 @@ export class ClientLedger {
         if (typeof result === "object") result.catch(() => {});
       }
     }
-    this.#handles.clear();
     for (const [nodeid, count] of this.#lookups) backend.forget?.(nodeid, count);
+    this.clear();
+  }
+
+  /** The client holds nothing any more. */
+  clear(): void {
+    this.#handles.clear();
     this.#lookups.clear();
   }
 }

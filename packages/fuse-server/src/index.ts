@@ -33,5 +33,5 @@ export type {
   SetattrRequest,
 } from "./request.js";
 export { Session, type SessionOptions } from "./session.js";
-export { connectStream } from "./stream/connect-stream.js";
+export { type ConnectOptions, connectStream } from "./stream/connect-stream.js";
 export { type ListenOptions, listenStream, StreamServer } from "./stream/listen-stream.js";

@@ -2,6 +2,7 @@ import {
   ECONNABORTED,
   EINVAL,
   EIO,
+  ENFILE,
   ENOMEM,
   ENOSYS,
   FUSE_BATCH_FORGET,
@@ -65,6 +66,10 @@ export interface SessionOptions {
    * than it was given. `init` is called for each session. Default false.
    */
   readonly sharedBackend?: boolean;
+  /** How many nodes the client may hold (ENFILE beyond). Default: as many as the backend gives. */
+  readonly maxNodes?: number;
+  /** How many files and directories it may have open (ENFILE beyond). Default: as many as the backend gives. */
+  readonly maxHandles?: number;
   /**
    * The transport can hand open host files to the kernel, where the backend names them
    * (`OpenReply.passthroughFd`). Not together with `writebackCache`. Default: it cannot.
@@ -88,7 +93,9 @@ export class Session implements Disposable {
   readonly #validity: Validity;
   readonly #idle: RequestSlot[] = [];
   readonly #pending = new Set<RequestSlot>();
+  /** Only for sessions that share their backend or have limits: keeping it costs. */
   readonly #ledger: ClientLedger | undefined;
+  readonly #sharedBackend: boolean;
   readonly #passthrough: PassthroughOptions | undefined;
   /** Once passthrough is agreed on. */
   #ioModes: IoModes | undefined;
@@ -99,7 +106,8 @@ export class Session implements Disposable {
   constructor(backend: FsBackend, options: SessionOptions = {}) {
     this.#backend = backend;
     this.#logger = options.logger ?? processWarnings;
-    this.#ledger = options.sharedBackend === true ? new ClientLedger() : undefined;
+    this.#ledger = needsLedger(options) ? new ClientLedger(options) : undefined;
+    this.#sharedBackend = options.sharedBackend === true;
     this.#passthrough = options.passthrough;
     this.#wishes = {
       maxWrite: Math.max(4096, Math.min(options.maxWrite ?? 2 ** 20, 2 ** 20)),
@@ -183,6 +191,10 @@ export class Session implements Disposable {
       this.#reply(slot, -ENOMEM, false);
       return;
     }
+    if (this.#ledger?.exceeds(slot.opcode) === true) {
+      this.#reply(slot, -ENFILE, false);
+      return;
+    }
     let result: number | Promise<number>;
     try {
       const dataFollows = handler.dataFollows === true;
@@ -224,7 +236,7 @@ export class Session implements Disposable {
     if (this.#ledger !== undefined) {
       this.#ledger.record(slot);
       // The client has left while the backend was still at it.
-      if (this.#info === undefined) this.#ledger.settle(new RequestSlot(), this.#backend);
+      if (this.#info === undefined) this.#giveBack(this.#ledger);
     }
     this.#reply(slot, handler.finish(slot, result), handler.direct === true);
   }
@@ -315,9 +327,15 @@ export class Session implements Disposable {
   #destroyBackend(): number {
     this.#info = undefined;
     for (const slot of this.#pending) slot.interrupt();
-    if (this.#ledger === undefined) this.#backend.destroy?.();
-    else this.#ledger.settle(new RequestSlot(), this.#backend);
+    if (!this.#sharedBackend) this.#backend.destroy?.();
+    if (this.#ledger !== undefined) this.#giveBack(this.#ledger);
     return 0;
+  }
+
+  /** A backend of this session's own has forgotten everything in `destroy`. */
+  #giveBack(ledger: ClientLedger): void {
+    if (this.#sharedBackend) ledger.settle(new RequestSlot(), this.#backend);
+    else ledger.clear();
   }
 
   /** Requests without a reply. */
@@ -386,4 +404,8 @@ export class Session implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function needsLedger({ sharedBackend, maxNodes, maxHandles }: SessionOptions): boolean {
+  return sharedBackend === true || maxNodes !== undefined || maxHandles !== undefined;
 }

@@ -1,9 +1,16 @@
 import { connect, type Socket } from "node:net";
 import { fuse_out_header } from "@supermachine/fuse-protocol";
 import { type ClientOptions, type FuseChannel, FuseClient } from "../client/fuse-client.js";
-import { FuseServerError } from "../error.js";
+import { FuseError, FuseServerError } from "../error.js";
 import { FrameReader } from "./frames.js";
-import { LONGEST_FRAME } from "./listen-stream.js";
+import { ANSWER_LENGTH, decodeAnswer, encodeGreeting } from "./greeting.js";
+import { LONGEST_FRAME } from "./stream-peer.js";
+
+/** Options of {@link connectStream}. */
+export interface ConnectOptions extends ClientOptions {
+  /** Which of its roots the server is to serve, where it has several: 1 to 255 bytes of UTF-8. */
+  readonly root?: string;
+}
 
 type Waiting = (reply: Uint8Array | undefined) => void;
 
@@ -29,7 +36,7 @@ class StreamChannel implements FuseChannel {
       }
     });
     // The end shows to callers as requests without a reply.
-    socket.on("error", () => {});
+    socket.resume();
     socket.on("close", () => {
       for (const waiting of this.#waiting.values()) waiting(undefined);
       this.#waiting.clear();
@@ -49,15 +56,41 @@ class StreamChannel implements FuseChannel {
   }
 }
 
+/** Names the root, and waits for the answer. */
+async function greet(socket: Socket, root: string): Promise<void> {
+  socket.write(encodeGreeting(root));
+  const answer = await new Promise<Buffer>((resolve, reject) => {
+    const frames = new FrameReader(ANSWER_LENGTH, ANSWER_LENGTH, (frame) => {
+      // The server says no more before it is asked.
+      socket.pause();
+      socket.off("data", onData);
+      resolve(frame);
+    });
+    const onData = (chunk: Buffer) => {
+      try {
+        frames.push(chunk);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    socket.on("data", onData);
+    socket.once("close", () =>
+      reject(new FuseServerError("ERR_FUSE_SOCKET", "the server hung up instead of an answer")),
+    );
+  });
+  const error = decodeAnswer(answer);
+  if (error < 0) throw new FuseError(-error, `the server refuses ${JSON.stringify(root)}`);
+}
+
 /**
  * Connects to a server made with `listenStream` and negotiates with INIT.
  *
- * Throws {@link FuseServerError} `ERR_FUSE_SOCKET` when nobody listens at `path`, {@link FuseError} when
- * the server refuses.
+ * Throws {@link FuseServerError} `ERR_FUSE_SOCKET` when nobody listens at `path`, `ERR_FUSE_GREETING` when the
+ * two do not agree on how to name a root, {@link FuseError} when the server refuses.
  */
 export async function connectStream(
   path: string,
-  options: ClientOptions = {},
+  options: ConnectOptions = {},
 ): Promise<FuseClient> {
   const socket = await new Promise<Socket>((resolve, reject) => {
     const opening = connect(path, () => resolve(opening));
@@ -65,6 +98,16 @@ export async function connectStream(
       reject(new FuseServerError("ERR_FUSE_SOCKET", `cannot connect to ${path}`, { cause })),
     );
   });
+  // What goes wrong shows as a connection that closes.
+  socket.on("error", () => {});
+  if (options.root !== undefined) {
+    try {
+      await greet(socket, options.root);
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+  }
   const client = new FuseClient(new StreamChannel(socket), options);
   try {
     await client.init(options);

@@ -5,8 +5,8 @@ import { FuseServerError } from "../error.js";
  * need no other framing.
  */
 export class FrameReader {
-  readonly #shortest: number;
-  readonly #longest: number;
+  #shortest: number;
+  #longest: number;
   readonly #onFrame: (frame: Buffer) => void;
   /** The part of a frame that has arrived, and its pieces. */
   #pieces: Buffer[] = [];
@@ -17,6 +17,12 @@ export class FrameReader {
     this.#shortest = shortest;
     this.#longest = longest;
     this.#onFrame = onFrame;
+  }
+
+  /** Bounds for the frames from the next on, in bytes. */
+  expect(shortest: number, longest: number): void {
+    this.#shortest = shortest;
+    this.#longest = longest;
   }
 
   /** Throws {@link FuseServerError} `ERR_FUSE_FRAME` when a length is out of bounds; then it is of no more use. */

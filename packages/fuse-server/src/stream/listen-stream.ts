@@ -1,75 +1,40 @@
 import { chmodSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { fuse_in_header } from "@supermachine/fuse-protocol";
 import { FuseServerError } from "../error.js";
 import { type Logger, processWarnings } from "../logger.js";
 import type { Session } from "../session.js";
-import { FrameReader } from "./frames.js";
+import { type SessionFactory, type StreamLimits, StreamPeer } from "./stream-peer.js";
 
-/** The longest message: a write of 1 MiB with its headers. */
-export const LONGEST_FRAME = 2 ** 20 + 4096;
-/** Requests of one client in flight, and reply bytes waiting, beyond which it is read no further. */
-const MOST_PENDING = 64;
-const MOST_UNSENT = 4 * 2 ** 20;
-const IDLE_BUFFERS = 4;
+const DEFAULT_LIMITS: StreamLimits & { readonly maxClients: number } = {
+  maxClients: 1024,
+  maxPending: 64,
+  maxPendingBytes: 64 * 2 ** 20,
+  maxUnsentBytes: 4 * 2 ** 20,
+  stallMs: 30_000,
+};
 
+/** Options of {@link listenStream}: what it logs to, and what its clients may occupy. */
 export interface ListenOptions {
   /** Default: warnings on the process. */
   readonly logger?: Logger;
-}
-
-/** One client of a {@link StreamServer}. */
-class StreamPeer {
-  readonly #socket: Socket;
-  readonly #session: Session;
-  readonly #idle: Buffer[] = [];
-  #pending = 0;
-
-  constructor(socket: Socket, session: Session, logger: Logger) {
-    this.#socket = socket;
-    this.#session = session;
-    const frames = new FrameReader(fuse_in_header.size, LONGEST_FRAME, (frame) =>
-      this.#serve(frame),
-    );
-    socket.on("data", (chunk: Buffer) => {
-      try {
-        frames.push(chunk);
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : String(error);
-        logger.warn(`dropped a client of the FUSE socket: ${reason}`);
-        socket.destroy();
-      }
-    });
-    socket.on("drain", () => this.#throttle());
-    socket.on("error", (error) => logger.warn("lost a client of the FUSE socket", error));
-    socket.on("end", () => {
-      if (frames.isPartial)
-        logger.warn("a client of the FUSE socket left in the middle of a message");
-    });
-    socket.on("close", () => session.close());
-  }
-
-  #serve(frame: Buffer): void {
-    if (this.#socket.destroyed) return;
-    const room = this.#idle.pop() ?? Buffer.allocUnsafeSlow(LONGEST_FRAME);
-    this.#pending++;
-    this.#session.handle([frame], [room], (length) => {
-      this.#pending--;
-      // The socket keeps what it is given until it is sent; the room is used again at once.
-      if (length > 0 && !this.#socket.destroyed)
-        this.#socket.write(Buffer.from(room.subarray(0, length)));
-      if (this.#idle.length < IDLE_BUFFERS) this.#idle.push(room);
-      this.#throttle();
-    });
-    this.#throttle();
-  }
-
-  /** A client that sends faster than it is served, or does not read its replies, has to wait. */
-  #throttle(): void {
-    const full = this.#pending >= MOST_PENDING || this.#socket.writableLength >= MOST_UNSENT;
-    if (full && !this.#socket.isPaused()) this.#socket.pause();
-    else if (!full && this.#socket.isPaused()) this.#socket.resume();
-  }
+  /**
+   * A client names the root that it wants before anything else, as `connectStream` with `root` does. Default
+   * false.
+   */
+  readonly greeting?: boolean;
+  /** How many clients may be connected; more are turned away. Default 1024. */
+  readonly maxClients?: number;
+  /** Requests of one client in flight, beyond which it is read no further. Default 64. */
+  readonly maxPending?: number;
+  /** Bytes of its requests in flight and of room for their replies, likewise. Default 64 MiB. */
+  readonly maxPendingBytes?: number;
+  /** Bytes of replies that it has not read, likewise. Default 4 MiB. */
+  readonly maxUnsentBytes?: number;
+  /**
+   * Milliseconds within which a client must greet, and read something of replies that wait for it, before it is
+   * dropped. Default 30,000.
+   */
+  readonly stallMs?: number;
 }
 
 /** Serves FUSE sessions to the clients of a Unix socket. */
@@ -81,21 +46,20 @@ export class StreamServer implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   /** Use {@link listenStream}. */
-  constructor(path: string, server: Server, createSession: () => Session, logger: Logger) {
+  constructor(path: string, server: Server, createSession: SessionFactory, options: ListenOptions) {
     this.path = path;
     this.#server = server;
+    const logger = options.logger ?? processWarnings;
+    const limits = { ...DEFAULT_LIMITS, ...options };
     server.on("connection", (socket) => {
-      let session: Session;
-      try {
-        session = createSession();
-      } catch (error) {
-        logger.warn("refused a client of the FUSE socket: no session could be made", error);
+      if (this.#sockets.size >= limits.maxClients) {
+        logger.warn(`turned away a client of the FUSE socket: ${limits.maxClients} are connected`);
         socket.destroy();
         return;
       }
       this.#sockets.add(socket);
       socket.on("close", () => this.#sockets.delete(socket));
-      new StreamPeer(socket, session, logger);
+      new StreamPeer(socket, createSession, options.greeting === true, limits, logger);
     });
   }
 
@@ -120,15 +84,16 @@ export class StreamServer implements AsyncDisposable {
 
 /**
  * Listens on a Unix socket that only this user may use, and gives each client a session of its own:
- * over one backend, or over one each, as `createSession` likes. A client that breaks the framing is
- * dropped and logged; the others go on.
+ * over one backend, or over one each, as `createSession` likes; with `greeting`, it hears which root
+ * the client wants, and a {@link FuseError} that it throws is the client's answer. A client that breaks the framing
+ * or does not read is dropped and logged; the others go on.
  *
  * Throws {@link FuseServerError} `ERR_FUSE_SOCKET_IN_USE` when another process listens there (the socket
  * of one that is gone is replaced), `ERR_FUSE_SOCKET` otherwise.
  */
 export async function listenStream(
   path: string,
-  createSession: () => Session,
+  createSession: (root: string | undefined) => Session,
   options: ListenOptions = {},
 ): Promise<StreamServer> {
   const server = createServer();
@@ -144,7 +109,7 @@ export async function listenStream(
       throw cannotListen(path, again);
     }
   }
-  return new StreamServer(path, server, createSession, options.logger ?? processWarnings);
+  return new StreamServer(path, server, createSession, options);
 }
 
 function listen(server: Server, path: string): Promise<void> {
