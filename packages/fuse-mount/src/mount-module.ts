@@ -1,3 +1,4 @@
+import type { Notifier } from "@supermachine/fuse-server";
 import { FuseMountError } from "./error.js";
 import { KernelMount } from "./kernel-mount.js";
 import { Mount, requireLinux } from "./mount.js";
@@ -18,6 +19,8 @@ export interface BackendSource {
   readonly module: URL | string;
   /** Anything that can be cloned to another thread. */
   readonly data?: unknown;
+  /** Called on this thread before the backends get their first request. */
+  attachNotifier?(notifier: Notifier): void;
 }
 
 /**
@@ -58,6 +61,7 @@ export async function mountModule(
     end = onEnd;
     return serving;
   });
+  source.attachNotifier?.(mounted.notifier);
   try {
     await serving.serve(kernel.fd, () => kernel.clone(), end);
     return mounted;

@@ -1,4 +1,4 @@
-import { O_TRUNC, RENAME_EXCHANGE } from "@supermachine/fuse-protocol";
+import { O_TRUNC, RENAME_EXCHANGE, S_IFDIR } from "@supermachine/fuse-protocol";
 import type {
   AttrReply,
   BackendFeatures,
@@ -22,9 +22,9 @@ import { ROOT_NODEID } from "./inode-table.js";
 import * as namespace from "./namespace.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
-import { ClientView } from "./watch/client-view.js";
-import { PosixWatcher } from "./watch/posix-watcher.js";
-import { WatchRecorder } from "./watch/watch-recorder.js";
+import type { WatcherAddress } from "./watch/remote-registry.js";
+import { watchAlone, watchFor } from "./watch/shared-watch.js";
+import type { WatchRecorder } from "./watch/watch-recorder.js";
 import * as xattrs from "./xattrs.js";
 
 function requireLinux(): void {
@@ -33,21 +33,6 @@ function requireLinux(): void {
     "ERR_POSIX_PLATFORM",
     `PosixBackend does not run on ${process.platform} ${process.arch}; it needs 64-bit Linux`,
   );
-}
-
-function watcherOf(share: Share): WatchRecorder {
-  const { maxWatches, negativeTimeoutMs, symlinks } = share.settings;
-  const view = new ClientView();
-  try {
-    const watcher = new PosixWatcher(share.inodes, view, {
-      cachesAbsence: negativeTimeoutMs > 0,
-      followsLinks: symlinks === "follow",
-    });
-    return new WatchRecorder(share.inodes, view, watcher, maxWatches);
-  } catch (error) {
-    share.close();
-    throw error;
-  }
 }
 
 /**
@@ -73,10 +58,15 @@ export class PosixBackend implements FsBackend, Disposable {
   /**
    * @param root - The directory to share; symbolic links in this path are followed, once. Or the memory of
    * a `SharedPosixShare`, whose directory this thread is to serve too, with the same options.
+   * @param watcher - Of that share, when it watches.
    * @throws {@link PosixBackendError} with `ERR_POSIX_PLATFORM`, `ERR_POSIX_PROC`, `ERR_POSIX_ROOT`,
    * `ERR_POSIX_OPTION` or `ERR_POSIX_WATCH`.
    */
-  constructor(root: string | SharedArrayBuffer, options: PosixBackendOptions = {}) {
+  constructor(
+    root: string | SharedArrayBuffer,
+    options: PosixBackendOptions = {},
+    watcher?: WatcherAddress,
+  ) {
     requireLinux();
     const settings = settingsOf(options);
     this.features = {
@@ -86,7 +76,15 @@ export class PosixBackend implements FsBackend, Disposable {
       writebackCache: settings.writeback,
     };
     this.#share = new Share(root, settings);
-    this.#watcher = settings.watch ? watcherOf(this.#share) : undefined;
+    if (!settings.watch) return;
+    try {
+      const { inodes } = this.#share;
+      this.#watcher =
+        watcher === undefined ? watchAlone(inodes, settings) : watchFor(watcher, inodes, settings);
+    } catch (error) {
+      this.#share.close();
+      throw error;
+    }
   }
 
   /** For backends that extend this one. @internal */
@@ -135,10 +133,10 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   forget(nodeid: number, count: number): void {
-    this.#share.inodes.forget(nodeid, count);
-    if (this.#watcher !== undefined && this.#share.inodes.type(nodeid) === 0) {
-      this.#watcher.forgotten(nodeid);
-    }
+    const { inodes } = this.#share;
+    const watched = this.#watcher !== undefined && inodes.type(nodeid) === S_IFDIR;
+    inodes.forget(nodeid, count);
+    if (watched && inodes.type(nodeid) === 0) this.#watcher?.forgotten(nodeid);
   }
 
   getattr(_ctx: RequestContext, nodeid: number, fh: number | undefined, reply: AttrReply): number {
@@ -168,7 +166,9 @@ export class PosixBackend implements FsBackend, Disposable {
     _mask: number,
     reply: StatxReply,
   ): number {
-    return attributes.statx(this.#share, nodeid, fh, reply);
+    const result = attributes.statx(this.#share, nodeid, fh, reply);
+    if (result === 0) this.#watcher?.statx(nodeid, reply);
+    return result;
   }
 
   readlink(_ctx: RequestContext, nodeid: number, target: Uint8Array): number {

@@ -1,7 +1,10 @@
+import type { Notifier } from "@supermachine/fuse-server";
 import { PosixBackendError } from "./error.js";
 import { MAX_THREADS } from "./node-memory.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
+import type { WatcherAddress } from "./watch/remote-registry.js";
+import { SharedWatch } from "./watch/shared-watch.js";
 
 /** Options of {@link SharedPosixShare}. */
 export interface SharedPosixShareOptions extends PosixBackendOptions {
@@ -13,6 +16,8 @@ export interface SharedPosixShareOptions extends PosixBackendOptions {
 export interface SharedPosixShareData {
   readonly memory: SharedArrayBuffer;
   readonly options: PosixBackendOptions;
+  /** With `watch`. */
+  readonly watcher: WatcherAddress | undefined;
 }
 
 /**
@@ -33,6 +38,7 @@ export class SharedPosixShare implements Disposable {
   readonly module: URL = new URL("./thread.js", import.meta.url);
   readonly data: SharedPosixShareData;
   readonly #share: Share;
+  readonly #watch: SharedWatch | undefined;
 
   /** @throws `PosixBackendError` as `PosixBackend` does. */
   constructor(root: string, options: SharedPosixShareOptions = {}) {
@@ -43,15 +49,22 @@ export class SharedPosixShare implements Disposable {
         `threads is ${threads}; it must be 1..${MAX_THREADS - 1}`,
       );
     }
-    if (backendOptions.watch === true) {
-      throw new PosixBackendError(
-        "ERR_POSIX_OPTION",
-        "watch is set, but threads that wait for requests cannot wait for changes of the host: leave it out",
-      );
-    }
     // One more, for this object.
-    this.#share = new Share(root, settingsOf(backendOptions), threads + 1);
-    this.data = { memory: this.#share.memory, options: backendOptions };
+    const settings = settingsOf(backendOptions);
+    this.#share = new Share(root, settings, threads + 1);
+    try {
+      this.#watch = settings.watch ? new SharedWatch(this.#share.inodes, settings) : undefined;
+    } catch (error) {
+      this.#share.close();
+      throw error;
+    }
+    const watcher = this.#watch?.address;
+    this.data = { memory: this.#share.memory, options: backendOptions, watcher };
+  }
+
+  /** How to tell the client of changes, with `watch`; `mountModule` calls it. */
+  attachNotifier(notifier: Notifier): void {
+    this.#watch?.attach(notifier);
   }
 
   /** How many nodes the client holds, the root included. */
@@ -66,6 +79,7 @@ export class SharedPosixShare implements Disposable {
 
   /** Forgets everything and closes every fd, those of the threads included. */
   close(): void {
+    this.#watch?.close();
     this.#share.close();
   }
 

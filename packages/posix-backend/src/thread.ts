@@ -14,8 +14,8 @@ import type { SharedPosixShareData } from "./shared-posix-share.js";
  * already as that was made for.
  */
 export function createBackend(data: unknown): FsBackend & Disposable {
-  const { memory, options } = (data ?? {}) as Partial<SharedPosixShareData>;
-  if (memory instanceof SharedArrayBuffer) return new PosixBackend(memory, options);
+  const { memory, options, watcher } = (data ?? {}) as Partial<SharedPosixShareData>;
+  if (memory instanceof SharedArrayBuffer) return new PosixBackend(memory, options, watcher);
   throw new PosixBackendError(
     "ERR_POSIX_THREAD",
     "createBackend was not given the data of a SharedPosixShare",

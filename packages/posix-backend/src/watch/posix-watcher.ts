@@ -28,6 +28,9 @@ import type { WatchedNodes, WatchRegistry } from "./watch-recorder.js";
 const COLLECT_MS = 10;
 /** Names with events that are collected; with more, the client is told to forget everything. */
 const MAX_COLLECTED = 32_768;
+/** How long to wait for word of a watch, in milliseconds, and for how many. */
+const EARLY_MS = 1000;
+const MAX_EARLY = 1024;
 const EVENT_BYTES = 65_536;
 /** Reads per turn of the event loop. */
 const READS = 16;
@@ -61,6 +64,9 @@ export class PosixWatcher implements WatchRegistry, Disposable {
   /** Nodes that the client is to be told of, and whether their contents changed. */
   readonly #changed = new Map<number, boolean>();
   #timer: NodeJS.Timeout | undefined;
+  /** Events of watches that another thread has added, but of which this one has not heard yet. */
+  readonly #early = new Map<number, Map<string, number>>();
+  #earlyTimer: NodeJS.Timeout | undefined;
   #notifier: Notifier | undefined;
   #invalidations: Invalidations | undefined;
   readonly #bytes = Buffer.allocUnsafeSlow(EVENT_BYTES);
@@ -102,7 +108,10 @@ export class PosixWatcher implements WatchRegistry, Disposable {
 
   stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#earlyTimer);
     this.#timer = undefined;
+    this.#earlyTimer = undefined;
+    this.#early.clear();
     this.#invalidations?.close();
     this.#invalidations = undefined;
     for (const wd of this.#wds.keys()) removeWatch(this.fd, wd);
@@ -124,6 +133,11 @@ export class PosixWatcher implements WatchRegistry, Disposable {
     this.#directories.set(nodeid, wd);
     this.#wds.set(wd, nodeid);
     this.#view.watches = this.#wds.size;
+    const early = this.#early.get(wd);
+    if (early === undefined) return;
+    this.#early.delete(wd);
+    this.#tellDirectory(nodeid, early);
+    this.#sendChanged();
   }
 
   forgotten(nodeid: number): void {
@@ -197,7 +211,22 @@ export class PosixWatcher implements WatchRegistry, Disposable {
     for (const [wd, names] of collected) {
       const directory = this.#wds.get(wd);
       if (directory !== undefined) this.#tellDirectory(directory, names);
+      else this.#keepEarly(wd, names);
     }
+    this.#sendChanged();
+  }
+
+  #keepEarly(wd: number, names: Map<string, number>): void {
+    if (this.#early.size >= MAX_EARLY) this.#early.clear();
+    this.#early.set(wd, names);
+    // Most are of watches that are gone.
+    this.#earlyTimer ??= setTimeout(() => {
+      this.#earlyTimer = undefined;
+      this.#early.clear();
+    }, EARLY_MS).unref();
+  }
+
+  #sendChanged(): void {
     for (const [nodeid, contents] of this.#changed) this.#invalidations?.inode(nodeid, contents);
     this.#changed.clear();
   }

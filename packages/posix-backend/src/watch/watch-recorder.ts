@@ -5,6 +5,7 @@ import {
   type DirectoryPlusSink,
   type EntryReply,
   type Notifier,
+  type StatxReply,
 } from "@supermachine/fuse-server";
 import { StatBuffer } from "../stat-buffer.js";
 import { ABSENT, type ClientView } from "./client-view.js";
@@ -117,10 +118,12 @@ export class WatchRecorder implements Disposable {
   attributes(nodeid: number, reply: AttrReply | EntryReply): void {
     const { ctime, ctimensec, nlink, mode } = reply.attr;
     this.#view.tellAttributes(nodeid, ctime, ctimensec);
-    // A file may be changed by a name in a directory that the client does not know.
-    const severalNames = nlink > 1 && (mode & S_IFMT) !== S_IFDIR;
-    if (this.#view.complete && !severalNames) return;
-    reply.attrValidMs = Math.min(reply.attrValidMs, UNWATCHED_MS);
+    this.#limit(reply, nlink, mode);
+  }
+
+  statx(nodeid: number, reply: StatxReply): void {
+    this.#view.tellAttributes(nodeid, reply.ctime.seconds, reply.ctime.nanoseconds);
+    this.#limit(reply, reply.nlink, reply.mode);
   }
 
   /** A listing that tells of each record as `entry` does. */
@@ -162,6 +165,13 @@ export class WatchRecorder implements Disposable {
   forgotten(nodeid: number): void {
     this.#directories.delete(nodeid);
     this.#registry.forgotten(nodeid);
+  }
+
+  #limit(reply: { attrValidMs: number }, nlink: number, mode: number): void {
+    // A file may be changed by a name in a directory that the client does not know.
+    const severalNames = nlink > 1 && (mode & S_IFMT) !== S_IFDIR;
+    if (this.#view.complete && !severalNames) return;
+    reply.attrValidMs = Math.min(reply.attrValidMs, UNWATCHED_MS);
   }
 
   /** Watches a directory; whether it was not watched from here before. */
