@@ -27,11 +27,12 @@ export type SymlinkPolicy = "deny" | "opaque" | "follow";
 export type CachePolicy = "none" | "auto" | "metadata" | "always";
 
 /**
- * Whether inodes are kept as file handles (`name_to_handle_at(2)`), which take no fd.
+ * Whether inodes are kept as file handles (`name_to_handle_at(2)`), which take no fd. Opening them needs
+ * CAP_DAC_READ_SEARCH.
  *
- * - `never`: each inode that the client knows takes an fd.
- * - `prefer`: as handles where the file system has them and the process may open them.
- * - `mandatory`: fail to start where it may not.
+ * - `never`: inodes take an fd each, while `maxFds` lasts; further ones are found again by their last name.
+ * - `prefer`: as handles where the file system has them and the process may open them, else as `never`.
+ * - `mandatory`: fail where that is not so.
  */
 export type InodeFileHandles = "never" | "prefer" | "mandatory";
 
@@ -107,11 +108,20 @@ export interface PosixBackendOptions {
    * second. Default: three quarters of fs.inotify.max_user_watches.
    */
   readonly maxWatches?: number;
-  /** How many nodes the client may hold: beyond it lookups of new ones fail with ENFILE. */
+  /**
+   * How many nodes the client may hold, up to 16 million: beyond it lookups of new ones fail with ENFILE.
+   * Each takes some 80 bytes, once it is looked up. Default 4,000,000.
+   */
   readonly maxInodes?: number;
-  /** How many files and directories may be open at once (ENFILE beyond). Default: an eighth of the limit. */
+  /**
+   * How many files and directories may be open at once (ENFILE beyond). Each takes an fd. Default: a quarter
+   * of the process's limit of fds.
+   */
   readonly maxHandles?: number;
-  /** How many fds nodes may take beside open files. Default: three quarters of the process's limit. */
+  /**
+   * How many fds nodes may take beside open files; a node in use that has none is opened again. Default: half
+   * of the process's limit, and at most 32,768.
+   */
   readonly maxFds?: number;
 }
 
@@ -126,6 +136,11 @@ export type Settings = Required<
 
 const symlinkPolicies: readonly string[] = ["deny", "opaque", "follow"];
 const cachePolicies: readonly string[] = ["none", "auto", "metadata", "always"];
+const MAX_INODES = 4_000_000;
+const MAX_HANDLES = 2 ** 20;
+/** Each keeps an inode of the host in memory, some kilobytes. */
+const MAX_FDS = 32_768;
+
 const handlePolicies: readonly string[] = ["never", "prefer", "mandatory"];
 
 /** For names and attributes; and for names that are absent. */
@@ -205,8 +220,12 @@ export function settingsOf(options: PosixBackendOptions): Settings {
     killpriv: options.killpriv ?? true,
     watch: options.watch ?? false,
     maxWatches: countOption("maxWatches", options.maxWatches, watchLimit()),
-    maxInodes: countOption("maxInodes", options.maxInodes, Math.max(16, Math.floor(limit * 0.75))),
-    maxHandles: countOption("maxHandles", options.maxHandles, Math.max(16, limit >> 3)),
-    maxFds: countOption("maxFds", options.maxFds, Math.max(16, Math.floor(limit * 0.75))),
+    maxInodes: countOption("maxInodes", options.maxInodes, MAX_INODES),
+    maxHandles: countOption(
+      "maxHandles",
+      options.maxHandles,
+      Math.max(16, Math.min(limit >> 2, MAX_HANDLES)),
+    ),
+    maxFds: countOption("maxFds", options.maxFds, Math.max(16, Math.min(limit >> 1, MAX_FDS))),
   };
 }
