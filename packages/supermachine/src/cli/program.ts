@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { MountFlags } from "./mount.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
 import type { RunFlags } from "./run.js";
 import { STATUS_FAILURE, STATUS_USAGE } from "./status.js";
@@ -93,6 +94,35 @@ function createProgram(early: PreparedRun | undefined): Command {
     .action(async (names: string[]) => {
       const { removeImages } = await import("./image.js");
       await removeImages(names);
+    });
+
+  program
+    .command("mount")
+    .description("show a directory at another place, until it is unmounted there or interrupted")
+    .argument("<directory>", "what to show")
+    .argument("<mount-point>", "where: an existing directory")
+    .option("-r, --read-only", "refuse every change", false)
+    .addOption(
+      new Option("--cache <policy>", "how long to trust what was seen, if the directory changes")
+        .choices(["none", "auto", "metadata", "always"])
+        .default("auto"),
+    )
+    .addOption(
+      new Option("--symlinks <policy>", "what may be done with symbolic links")
+        .choices(["deny", "opaque", "follow"])
+        .default("opaque"),
+    )
+    .option("--writeback", "collect writes: faster, wrong if the files change elsewhere", false)
+    .option("--allow-other", "let other users in, each with its own permissions; default: for root")
+    .option("--no-allow-other", "let nobody else in")
+    .option("--no-xattr", "show no extended attributes")
+    .option("--posix-acl", "keep and apply access control lists", false)
+    .option("-t, --threads <n>", "how many threads serve it", wholeNumber(1, 30), 2)
+    .option("--no-passthrough", "do not let the kernel read and write the files by itself")
+    .action(async (directory: string, mountPoint: string, flags: MountFlags) => {
+      const { mountDirectory } = await import("./mount.js");
+      await mountDirectory(directory, mountPoint, flags);
+      process.exitCode = 0;
     });
 
   program
