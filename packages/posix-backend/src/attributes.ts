@@ -19,12 +19,14 @@ import {
 import type {
   AttrReply,
   RequestContext,
+  Result,
   SetattrRequest,
   StatfsReply,
   StatxReply,
 } from "@supermachine/fuse-server";
 import { dropSetIdBits, modeWithoutSetId } from "./files.js";
 import type { Share } from "./share.js";
+import { syncfsAside } from "./syscalls/aside.js";
 import { O_DIRECTORY, UTIME_NOW, UTIME_OMIT } from "./syscalls/constants.js";
 import * as sys from "./syscalls/linux.js";
 import { statfsStruct, timespecStruct } from "./syscalls/structs.js";
@@ -200,11 +202,8 @@ export function statfs(share: Share, nodeid: number, reply: StatfsReply): number
   return 0;
 }
 
-export function syncfs(share: Share, nodeid: number): number {
+export function syncfs(share: Share, nodeid: number): Result {
   if (share.inodes.type(nodeid) === 0) return -ESTALE;
   const fd = sys.reopen(share.procFd, share.inodes.rootFd, O_DIRECTORY);
-  if (fd < 0) return fd;
-  const result = sys.syncfs(fd);
-  sys.close(fd);
-  return result;
+  return fd < 0 ? fd : syncfsAside(fd).finally(() => sys.close(fd));
 }

@@ -4,6 +4,7 @@ import type {
   EntryReply,
   OpenReply,
   RequestContext,
+  Result,
   SetattrRequest,
   StatxReply,
 } from "@supermachine/fuse-server";
@@ -179,10 +180,9 @@ export class DaxBackend extends PosixBackend {
     mode: number,
     offset: number,
     length: number,
-  ): number {
+  ): Result {
     const result = super.fallocate(ctx, nodeid, fh, mode, offset, length);
-    this.#mappings.lengthen(nodeid);
-    return result;
+    return this.#lengthened(nodeid, result);
   }
 
   override copyFileRange(
@@ -194,7 +194,7 @@ export class DaxBackend extends PosixBackend {
     fhOut: number,
     offsetOut: number,
     length: number,
-  ): number {
+  ): Result {
     const result = super.copyFileRange(
       ctx,
       nodeid,
@@ -205,7 +205,12 @@ export class DaxBackend extends PosixBackend {
       offsetOut,
       length,
     );
-    this.#mappings.lengthen(nodeidOut);
+    return this.#lengthened(nodeidOut, result);
+  }
+
+  #lengthened(nodeid: number, result: Result): Result {
+    if (typeof result !== "number") return result.then((done) => this.#lengthened(nodeid, done));
+    this.#mappings.lengthen(nodeid);
     return result;
   }
 }

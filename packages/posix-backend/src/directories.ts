@@ -17,7 +17,7 @@ import { ROOT_NODEID } from "./inode-table.js";
 import { lookupName } from "./namespace.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY } from "./syscalls/constants.js";
-import { fdatasync, fsync, reopen } from "./syscalls/linux.js";
+import { reopen } from "./syscalls/linux.js";
 
 export function opendir(share: Share, nodeid: number, reply: OpenReply): number {
   const inode = share.inodes.fd(nodeid);
@@ -106,10 +106,4 @@ export function readdirplus(
     }
     reader.consume();
   }
-}
-
-export function fsyncdir(share: Share, fh: number, dataOnly: boolean): number {
-  const reader = share.handles.reader(fh);
-  if (reader === undefined) return -EBADF;
-  return dataOnly ? fdatasync(reader.fd) : fsync(reader.fd);
 }

@@ -10,7 +10,6 @@ import {
   FOPEN_DIRECT_IO,
   FOPEN_KEEP_CACHE,
   FUSE_OPEN_KILL_SUIDGID,
-  FUSE_WRITE_KILL_SUIDGID,
   O_ACCMODE,
   O_APPEND,
   O_CREAT,
@@ -27,12 +26,9 @@ import {
   S_IFREG,
   S_ISGID,
   S_ISUID,
-  SEEK_DATA,
-  SEEK_HOLE,
 } from "@supermachine/fuse-protocol";
 import type { EntryReply, OpenReply, RequestContext } from "@supermachine/fuse-server";
 import { hasDefaultAcl } from "./access-control-list.js";
-import { readInto, writeFrom } from "./io-vectors.js";
 import { bitsLostToUmask, changeIn, lookupName, maskedMode } from "./namespace.js";
 import type { CachePolicy } from "./options.js";
 import type { Share } from "./share.js";
@@ -215,76 +211,4 @@ export function tmpfile(
   }
   share.caller.restore();
   return fd < 0 ? fd : deliverCreated(share, fd, 0, directory, masked, host, reply, opened);
-}
-
-export function read(
-  share: Share,
-  fh: number,
-  offset: number,
-  buffers: readonly Uint8Array[],
-): number {
-  const fd = share.handles.fd(fh);
-  return fd < 0 ? fd : readInto(fd, offset, buffers);
-}
-
-export function write(
-  share: Share,
-  ctx: RequestContext,
-  fh: number,
-  offset: number,
-  buffers: readonly Uint8Array[],
-  writeFlags: number,
-): number {
-  const fd = share.handles.writableFd(fh);
-  if (fd < 0) return fd;
-  // The host's kernel drops security.capability on any write, but set-id bits not when root writes.
-  if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) dropSetIdBits(share, ctx, fd);
-  if (share.mapsCapabilities) dropMappedCapability(share, fd);
-  return writeFrom(fd, offset, buffers);
-}
-
-export function fsync(share: Share, fh: number, dataOnly: boolean): number {
-  const fd = share.handles.fd(fh);
-  if (fd < 0) return fd;
-  return dataOnly ? sys.fdatasync(fd) : sys.fsync(fd);
-}
-
-export function fallocate(
-  share: Share,
-  ctx: RequestContext,
-  fh: number,
-  mode: number,
-  offset: number,
-  length: number,
-): number {
-  const fd = share.handles.writableFd(fh);
-  if (fd < 0) return fd;
-  if (ctx.uid !== 0) dropSetIdBits(share, ctx, fd);
-  if (share.mapsCapabilities) dropMappedCapability(share, fd);
-  return sys.fallocate(fd, mode, offset, length);
-}
-
-export function lseek(share: Share, fh: number, offset: number, whence: number): number {
-  const fd = share.handles.fd(fh);
-  if (fd < 0) return fd;
-  if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -EINVAL;
-  return sys.lseek(fd, offset, whence);
-}
-
-export function copyFileRange(
-  share: Share,
-  ctx: RequestContext,
-  fh: number,
-  offset: number,
-  fhOut: number,
-  offsetOut: number,
-  length: number,
-): number {
-  const from = share.handles.fd(fh);
-  if (from < 0) return from;
-  const to = share.handles.writableFd(fhOut);
-  if (to < 0) return to;
-  if (ctx.uid !== 0) dropSetIdBits(share, ctx, to);
-  if (share.mapsCapabilities) dropMappedCapability(share, to);
-  return sys.copyFileRange(from, offset, to, offsetOut, length);
 }

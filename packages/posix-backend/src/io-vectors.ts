@@ -1,5 +1,7 @@
+import { EAGAIN } from "@supermachine/fuse-protocol";
 import { addressOf } from "@supermachine-internal/libc";
-import { pread, preadv, pwrite, pwritev } from "./syscalls/linux.js";
+import { preadvAside } from "./syscalls/aside.js";
+import { pread, preadv, preadvCached, pwrite, pwritev } from "./syscalls/linux.js";
 import { iovecStruct } from "./syscalls/structs.js";
 
 /** IOV_MAX: readv(2) takes no more at once. */
@@ -63,6 +65,44 @@ export function readInto(fd: number, offset: number, buffers: readonly Uint8Arra
   const only = buffers[0];
   if (buffers.length === 1 && only !== undefined) return pread(fd, only, offset);
   return transfer(fd, offset, buffers, preadv);
+}
+
+const probe = [new Uint8Array(1)];
+
+/**
+ * As {@link readInto}, from the host's page cache alone: -EAGAIN when not all is there, and -EOPNOTSUPP
+ * when the file system cannot tell.
+ */
+export function readCached(fd: number, offset: number, buffers: readonly Uint8Array[]): number {
+  if (buffers.length > MAX_VECTORS) return -EAGAIN;
+  const done = preadvCached(fd, vectors, encodeVectors(buffers, 0), offset);
+  if (done < 0) return done;
+  let wanted = 0;
+  for (let i = 0; i < buffers.length; i++) wanted += (buffers[i] as Uint8Array).length;
+  if (done === wanted) return done;
+  // Less is either the end of the file or that of what is cached.
+  const more = preadvCached(fd, vectors, encodeVectors(probe, 0), offset + done);
+  return more === 0 ? done : -EAGAIN;
+}
+
+/** As {@link readInto}, on another thread. */
+export async function readAside(
+  fd: number,
+  offset: number,
+  buffers: readonly Uint8Array[],
+): Promise<number> {
+  let total = 0;
+  for (let first = 0; first < buffers.length; first += MAX_VECTORS) {
+    const count = encodeVectors(buffers, first);
+    let wanted = 0;
+    for (let i = first; i < first + count; i++) wanted += (buffers[i] as Uint8Array).length;
+    const own = vectors.slice(0, count * iovecStruct.size);
+    const done = await preadvAside(fd, own, count, offset + total);
+    if (done < 0) return total > 0 ? total : done;
+    total += done;
+    if (done < wanted) break;
+  }
+  return total;
 }
 
 /** Writes `buffers` one after the other; the bytes written, or a negated errno. */

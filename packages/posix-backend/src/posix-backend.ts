@@ -9,6 +9,7 @@ import type {
   Notifier,
   OpenReply,
   RequestContext,
+  Result,
   SessionInfo,
   SetattrRequest,
   StatfsReply,
@@ -17,6 +18,7 @@ import type {
 import * as attributes from "./attributes.js";
 import * as directories from "./directories.js";
 import { PosixBackendError } from "./error.js";
+import * as fileData from "./file-data.js";
 import * as files from "./files.js";
 import { ROOT_NODEID } from "./inode-table.js";
 import * as namespace from "./namespace.js";
@@ -319,8 +321,8 @@ export class PosixBackend implements FsBackend, Disposable {
     fh: number,
     offset: number,
     buffers: readonly Uint8Array[],
-  ): number {
-    return files.read(this.#share, fh, offset, buffers);
+  ): Result {
+    return fileData.read(this.#share, fh, offset, buffers);
   }
 
   write(
@@ -332,7 +334,7 @@ export class PosixBackend implements FsBackend, Disposable {
     writeFlags: number,
   ): number {
     this.#watcher?.clientChanges(nodeid);
-    return files.write(this.#share, ctx, fh, offset, buffers, writeFlags);
+    return fileData.write(this.#share, ctx, fh, offset, buffers, writeFlags);
   }
 
   release(_ctx: RequestContext, _nodeid: number, fh: number): number {
@@ -340,8 +342,8 @@ export class PosixBackend implements FsBackend, Disposable {
     return 0;
   }
 
-  fsync(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): number {
-    return files.fsync(this.#share, fh, dataOnly);
+  fsync(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): Result {
+    return fileData.fsync(this.#share, fh, dataOnly);
   }
 
   fallocate(
@@ -351,13 +353,13 @@ export class PosixBackend implements FsBackend, Disposable {
     mode: number,
     offset: number,
     length: number,
-  ): number {
+  ): Result {
     this.#watcher?.clientChanges(nodeid);
-    return files.fallocate(this.#share, ctx, fh, mode, offset, length);
+    return fileData.fallocate(this.#share, ctx, fh, mode, offset, length);
   }
 
   lseek(_ctx: RequestContext, _nodeid: number, fh: number, offset: number, whence: number): number {
-    return files.lseek(this.#share, fh, offset, whence);
+    return fileData.lseek(this.#share, fh, offset, whence);
   }
 
   copyFileRange(
@@ -369,9 +371,9 @@ export class PosixBackend implements FsBackend, Disposable {
     fhOut: number,
     offsetOut: number,
     length: number,
-  ): number {
+  ): Result {
     this.#watcher?.clientChanges(nodeidOut);
-    return files.copyFileRange(this.#share, ctx, fh, offset, fhOut, offsetOut, length);
+    return fileData.copyFileRange(this.#share, ctx, fh, offset, fhOut, offsetOut, length);
   }
 
   opendir(_ctx: RequestContext, nodeid: number, _flags: number, reply: OpenReply): number {
@@ -404,15 +406,15 @@ export class PosixBackend implements FsBackend, Disposable {
     return 0;
   }
 
-  fsyncdir(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): number {
-    return directories.fsyncdir(this.#share, fh, dataOnly);
+  fsyncdir(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): Result {
+    return fileData.fsyncdir(this.#share, fh, dataOnly);
   }
 
   statfs(_ctx: RequestContext, nodeid: number, reply: StatfsReply): number {
     return attributes.statfs(this.#share, nodeid, reply);
   }
 
-  syncfs(_ctx: RequestContext, nodeid: number): number {
+  syncfs(_ctx: RequestContext, nodeid: number): Result {
     return attributes.syncfs(this.#share, nodeid);
   }
 

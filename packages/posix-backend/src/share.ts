@@ -73,6 +73,8 @@ export class Share implements Disposable {
   readonly #ownsMemory: boolean;
   /** The client caches writes: it reads files that it writes to, and places appends itself. */
   writebackCache = false;
+  /** The file system can tell what it has cached, so that a read need not wait here. */
+  readsCached = true;
   /** The client's kernel can read and write host files itself. */
   passthrough = false;
   /** The client leaves the umask to the host, whose default access control lists override it. */

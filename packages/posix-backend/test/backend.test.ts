@@ -62,14 +62,14 @@ test("read and write scatter over many buffers", () => {
   expect(copy.subarray(0, 4096)).toEqual(memory);
 });
 
-test("more buffers than the kernel takes at once are read one batch after the other", () => {
+test("more buffers than the kernel takes at once are read one batch after the other", async () => {
   using dir = new TemporaryDirectory();
   writeFileSync(join(dir.path, "file"), Buffer.alloc(3000, "abcdefg"));
   using client = new Client(dir.path);
   const fh = client.open(client.walk("file"));
   const memory = Buffer.alloc(2500);
   const parts = Array.from(memory, (_, i) => memory.subarray(i, i + 1));
-  expect(client.backend.read(asRoot, root, fh, 1, parts)).toBe(2500);
+  expect(await client.backend.read(asRoot, root, fh, 1, parts)).toBe(2500);
   expect(memory.equals(Buffer.alloc(3000, "abcdefg").subarray(1, 2501))).toBe(true);
 });
 
@@ -462,7 +462,7 @@ test("extended attributes of users pass, others are hidden and refused", () => {
   expect(outcome(backend.removexattr(asRoot, nodeid, "user.key"))).toBe(0);
 });
 
-test("statfs and statx give the host's figures", () => {
+test("statfs and statx give the host's figures", async () => {
   using dir = new TemporaryDirectory();
   using client = new Client(dir.path);
   const reply = new StatfsReply();
@@ -474,7 +474,7 @@ test("statfs and statx give the host's figures", () => {
   const host = statSync(dir.path);
   expect(statx.btime.seconds).toBe(Math.floor(host.birthtimeMs / 1000));
   expect(statx.ino).toBe(host.ino);
-  expect(client.backend.syncfs(asRoot, root)).toBe(0);
+  expect(await client.backend.syncfs(asRoot, root)).toBe(0);
 });
 
 test("cache policies set how long names and attributes are trusted", () => {

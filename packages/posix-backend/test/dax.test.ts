@@ -31,7 +31,7 @@ import {
   fuse_removemapping_one,
   fuse_setupmapping_in,
 } from "@supermachine/fuse-protocol";
-import { AttrReply, EntryReply, OpenReply, Session } from "@supermachine/fuse-server";
+import { AttrReply, EntryReply, OpenReply, type Result, Session } from "@supermachine/fuse-server";
 import { errnoName, FileWindow, lastErrno, lazyFunction } from "@supermachine-internal/libc";
 import type { FieldsOf, FieldType, Struct } from "@supermachine-internal/struct";
 import { requireFacility } from "@supermachine-internal/testing";
@@ -259,7 +259,7 @@ test("every reply that tells of a larger file finds it in the window", () => {
   const file = dax.node("file");
   const opened = new OpenReply();
   expect(outcome(dax.backend.open(asRoot, file, 2, opened, 0))).toBe(0);
-  const grow: Record<string, (at: number) => number> = {
+  const grow: Record<string, (at: number) => Result> = {
     lookup: (at) => {
       truncateSync(path("file"), at);
       return dax.backend.lookup(asRoot, root, "file", dax.entry);

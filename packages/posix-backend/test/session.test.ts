@@ -144,13 +144,20 @@ test("no request with random arguments changes anything outside, throws, or is a
       header.writeBigUInt64LE(BigInt(nodeid), 16);
       return Buffer.concat([header, body]);
     });
-  fc.assert(
-    fc.property(fc.array(request, { maxLength: 20 }), (requests) => {
-      for (const bytes of requests) {
-        let answers = 0;
-        session.handle([bytes], [new Uint8Array(1 << 17)], () => answers++);
-        expect(answers).toBe(1);
-      }
+  await fc.assert(
+    fc.asyncProperty(fc.array(request, { maxLength: 20 }), async (requests) => {
+      const answers = requests.map(() => 0);
+      const everyAnswer = requests.map(
+        (bytes, i) =>
+          new Promise<void>((resolve) => {
+            session.handle([bytes], [new Uint8Array(1 << 17)], () => {
+              answers[i] = (answers[i] ?? 0) + 1;
+              resolve();
+            });
+          }),
+      );
+      await Promise.all(everyAnswer);
+      expect(answers).toEqual(requests.map(() => 1));
     }),
     { numRuns: runs(500) },
   );

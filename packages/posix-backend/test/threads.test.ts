@@ -17,7 +17,10 @@ test("threads that look up, open and forget the same nodes agree, and leave noth
     using share = new SharedPosixShare(dir.path, { threads: 3, maxFds: 64 });
     const workers = Array.from({ length: 3 }, () => {
       const workerData = { data: share.data, names, rounds: 100 };
-      return new Worker(new URL("thread-client.mjs", import.meta.url), { workerData, execArgv: [] });
+      return new Worker(new URL("thread-client.mjs", import.meta.url), {
+        workerData,
+        execArgv: [],
+      });
     });
     const ended = workers.map((worker) => once(worker, "exit"));
     const done = await Promise.all(workers.map((worker) => once(worker, "message")));

@@ -23,6 +23,8 @@ export const STATX_BASIC_STATS = 0x07ff;
 export const STATX_BTIME = 0x0800;
 export const STATX_MNT_ID = 0x1000;
 
+export const RWF_NOWAIT = 0x08;
+
 export const UTIME_NOW = 0x3fffffff;
 export const UTIME_OMIT = 0x3ffffffe;
 

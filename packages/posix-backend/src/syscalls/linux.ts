@@ -18,6 +18,7 @@ import {
   O_CLOEXEC,
   O_NOFOLLOW,
   O_PATH,
+  RWF_NOWAIT,
   STATX_BASIC_STATS,
   STATX_BTIME,
   STATX_MNT_ID,
@@ -52,6 +53,9 @@ const native = {
   preadv: lazyFunction<(fd: number, vectors: Uint8Array, count: number, offset: number) => number>(
     "intptr_t preadv64(int fd, const void *iov, int iovcnt, int64_t offset)",
   ),
+  preadv2: lazyFunction<
+    (fd: number, vectors: Uint8Array, count: number, offset: number, flags: number) => number
+  >("intptr_t preadv64v2(int fd, const void *iov, int iovcnt, int64_t offset, int flags)"),
   pwritev: lazyFunction<(fd: number, vectors: Uint8Array, count: number, offset: number) => number>(
     "intptr_t pwritev64(int fd, const void *iov, int iovcnt, int64_t offset)",
   ),
@@ -98,9 +102,6 @@ const native = {
   ftruncate: lazyFunction<(fd: number, size: number) => number>(
     "int ftruncate64(int fd, int64_t length)",
   ),
-  fsync: lazyFunction<(fd: number) => number>("int fsync(int fd)"),
-  fdatasync: lazyFunction<(fd: number) => number>("int fdatasync(int fd)"),
-  syncfs: lazyFunction<(fd: number) => number>("int syncfs(int fd)"),
   fallocate: lazyFunction<(fd: number, mode: number, offset: number, length: number) => number>(
     "int fallocate64(int fd, int mode, int64_t offset, int64_t len)",
   ),
@@ -200,6 +201,16 @@ export function preadv(fd: number, vectors: Uint8Array, count: number, offset: n
   return outcome(native.preadv(fd, vectors, count, offset));
 }
 
+/** As {@link preadv}, but fails with EAGAIN where it would have to wait (`RWF_NOWAIT`). */
+export function preadvCached(
+  fd: number,
+  vectors: Uint8Array,
+  count: number,
+  offset: number,
+): number {
+  return outcome(native.preadv2(fd, vectors, count, offset, RWF_NOWAIT));
+}
+
 /** `vectors` holds `count` packed `struct iovec`, at most 1024. */
 export function pwritev(fd: number, vectors: Uint8Array, count: number, offset: number): number {
   return outcome(native.pwritev(fd, vectors, count, offset));
@@ -276,18 +287,6 @@ export function utimens(fd: number, times: Uint8Array): number {
 
 export function ftruncate(fd: number, size: number): number {
   return outcome(native.ftruncate(fd, size));
-}
-
-export function fsync(fd: number): number {
-  return outcome(native.fsync(fd));
-}
-
-export function fdatasync(fd: number): number {
-  return outcome(native.fdatasync(fd));
-}
-
-export function syncfs(fd: number): number {
-  return outcome(native.syncfs(fd));
 }
 
 export function fallocate(fd: number, mode: number, offset: number, length: number): number {
