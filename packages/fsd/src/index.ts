@@ -13,3 +13,11 @@ export {
   type ServeDirectoryOptions,
   serveDirectory,
 } from "./serve-directory.js";
+export {
+  type ClientLimits,
+  type RootOptions,
+  RootsServer,
+  type RootsUsage,
+  type ServeRootsOptions,
+  serveRoots,
+} from "./serve-roots.js";
