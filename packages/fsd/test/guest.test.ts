@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { openDescriptors, requireFacility, until } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 import { serveDirectory } from "../src/index.js";
+import { debianKernel, debianKernelPath, virtioFsModules } from "./debian-kernel.js";
 import { Fixture } from "./fixture.js";
-import { ALL_OK, guestKernel, machineFacilities } from "./guest.js";
+import { ALL_OK, buildInitrd, Guest, guestKernel, machineFacilities } from "./guest.js";
 
 const { test } = requireFacility("linux", "root", ...machineFacilities, guestKernel);
 
@@ -40,3 +41,30 @@ test("a machine that is killed gives back what it held, and the next one is serv
   await until(() => !server.connected, "the second machine to be gone");
   await until(() => openDescriptors().length === before, "all descriptors to be closed");
 }, 90_000);
+
+requireFacility(
+  "linux",
+  "root",
+  "x86-64",
+  ...machineFacilities,
+  "program:modprobe",
+  debianKernel,
+).test(
+  "a guest with the kernel that Debian ships works, over PCI",
+  async () => {
+    using fixture = new Fixture();
+    const { initrd, socketPath } = fixture;
+    buildInitrd(`${initrd}-debian`, virtioFsModules());
+    await using _server = await serveDirectory(fixture);
+    const kernel = debianKernelPath;
+    await using guest = new Guest({
+      machine: "pc",
+      kernel,
+      initrd: `${initrd}-debian`,
+      socketPath,
+    });
+    expect(await guest.report()).toEqual(ALL_OK);
+    expect(readFileSync(join(fixture.sharedDir, "out")).equals(fixture.content)).toBe(true);
+  },
+  120_000,
+);
