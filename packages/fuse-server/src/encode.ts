@@ -22,8 +22,10 @@ import type {
 
 /** Writes an integer of up to 53 bits, negative ones sign-extended. */
 export function writeInteger64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value % 2 ** 32, true);
-  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true);
+  // Conversion to 32 bits is modulo 2^32; most values are their own lower half.
+  const low = value >>> 0;
+  view.setUint32(at, low, true);
+  view.setUint32(at + 4, low === value ? 0 : Math.floor(value / 2 ** 32), true);
 }
 
 /** About a century: what `Infinity` becomes on the wire. */

@@ -75,8 +75,19 @@ export interface SessionOptions {
    * (`OpenReply.passthroughFd`). Not together with `writebackCache`. Default: it cannot.
    */
   readonly passthrough?: PassthroughOptions;
+  /**
+   * The transport takes requests through io_uring if the client offers that (`FUSE_OVER_IO_URING`), and
+   * registers its queues as soon as INIT is answered. Default false.
+   */
+  readonly ioUring?: boolean;
   /** The client is the kernel of this host (`SessionInfo.hostKernel`). Default false. */
   readonly hostKernel?: boolean;
+  /**
+   * The transport gives the same few buffers again and again, and the client cannot change the memory of
+   * a request that is being served. Then requests are read and replies written where they lie, without a
+   * copy, if they are undivided. Default false.
+   */
+  readonly privateBuffers?: boolean;
   /** Default: warnings on the process. */
   readonly logger?: Logger;
 }
@@ -96,6 +107,7 @@ export class Session implements Disposable {
   /** Only for sessions that share their backend or have limits: keeping it costs. */
   readonly #ledger: ClientLedger | undefined;
   readonly #sharedBackend: boolean;
+  readonly #inPlace: boolean;
   readonly #passthrough: PassthroughOptions | undefined;
   /** Once passthrough is agreed on. */
   #ioModes: IoModes | undefined;
@@ -108,6 +120,7 @@ export class Session implements Disposable {
     this.#logger = options.logger ?? processWarnings;
     this.#ledger = needsLedger(options) ? new ClientLedger(options) : undefined;
     this.#sharedBackend = options.sharedBackend === true;
+    this.#inPlace = options.privateBuffers === true;
     this.#passthrough = options.passthrough;
     this.#wishes = {
       maxWrite: Math.max(4096, Math.min(options.maxWrite ?? 2 ** 20, 2 ** 20)),
@@ -115,6 +128,7 @@ export class Session implements Disposable {
       mapAlignment: options.mapAlignment ?? 12,
       maxStackDepth:
         options.passthrough === undefined ? 0 : (options.passthrough.maxStackDepth ?? 1),
+      ioUring: options.ioUring ?? false,
       hostKernel: options.hostKernel ?? false,
     };
     this.#validity = {
@@ -147,7 +161,7 @@ export class Session implements Disposable {
     complete: (bytesWritten: number) => void,
   ): void {
     const slot = this.#idle.pop() ?? new RequestSlot();
-    if (!slot.begin(input, output, complete)) {
+    if (!slot.begin(input, output, complete, this.#inPlace)) {
       this.#logger.warn(`dropped a FUSE request of ${slot.length} bytes: it has no header`);
       this.#release(slot, 0);
       return;
@@ -276,7 +290,7 @@ export class Session implements Disposable {
     slot.replyView.setInt32(o.error, error, true);
     slot.replyView.setUint32(o.unique, slot.uniqueLow, true);
     slot.replyView.setUint32(o.unique + 4, slot.uniqueHigh, true);
-    scatter(slot.reply, direct ? HEADER : length, slot.output);
+    if (!slot.repliesInPlace) scatter(slot.reply, direct ? HEADER : length, slot.output);
     if (this.#logger.trace !== undefined) {
       const shown = slot.reply.subarray(0, direct ? HEADER : length);
       this.#logger.trace(printReply(slot.opcode, shown));

@@ -42,10 +42,19 @@ function growth(needed: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(needed, INITIAL)));
 }
 
+interface Viewed {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
+function viewed(bytes: Uint8Array): Viewed {
+  return { bytes, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) };
+}
+
 /**
  * All that one request needs while it is in flight, used again for the next: its header and arguments
- * (copied once, so that a client that shares the memory cannot change them after they are checked), the
- * objects handed to the backend, and the reply under construction.
+ * (copied once, unless the client cannot change them after they are checked), the objects handed to the
+ * backend, and the reply under construction.
  */
 export class RequestSlot implements RequestContext {
   opcode = 0;
@@ -63,10 +72,19 @@ export class RequestSlot implements RequestContext {
   #at = 0;
   #lockOwnerAt = 0;
 
-  #request = Buffer.allocUnsafeSlow(INITIAL);
-  #requestView = new DataView(this.#request.buffer);
-  reply = Buffer.allocUnsafeSlow(INITIAL);
-  replyView = new DataView(this.reply.buffer);
+  #ownRequest = Buffer.allocUnsafeSlow(INITIAL);
+  #ownRequestView = new DataView(this.#ownRequest.buffer);
+  #ownReply = Buffer.allocUnsafeSlow(INITIAL);
+  #ownReplyView = new DataView(this.#ownReply.buffer);
+  /** The transport's buffers when they are used in place; they come again, so their views are kept. */
+  #input = viewed(this.#ownRequest);
+  #output = viewed(this.#ownReply);
+  /** Header and arguments: a copy, or in place. */
+  #request: Uint8Array = this.#ownRequest;
+  #requestView: DataView = this.#ownRequestView;
+  /** The reply under construction: to be copied to `output` unless that is where it is. */
+  reply: Uint8Array = this.#ownReply;
+  replyView: DataView = this.#ownReplyView;
 
   input = nothing;
   output = nothing;
@@ -175,11 +193,16 @@ export class RequestSlot implements RequestContext {
     this.#abort?.abort();
   }
 
-  /** Takes a request and its header. False when it is too short to have one. */
+  /**
+   * Takes a request and its header. False when it is too short to have one.
+   *
+   * @param inPlace - Undivided buffers may be used as they lie.
+   */
   begin(
     input: readonly Uint8Array[],
     output: readonly Uint8Array[],
     complete: (bytesWritten: number) => void,
+    inPlace: boolean,
   ): boolean {
     this.input = input;
     this.output = output;
@@ -187,7 +210,10 @@ export class RequestSlot implements RequestContext {
     this.complete = complete;
     this.length = totalLength(input);
     if (this.length < HEADER) return false;
-    gather(input, 0, HEADER, this.#request);
+    if (inPlace && output.length === 1) this.#useOutput(output[0] as Uint8Array);
+    if (!inPlace || input.length !== 1 || !this.#useInput(input[0] as Uint8Array)) {
+      gather(input, 0, HEADER, this.#request);
+    }
     this.opcode = this.u32(head.opcode);
     this.uid = this.u32(head.uid);
     this.gid = this.u32(head.gid);
@@ -195,6 +221,27 @@ export class RequestSlot implements RequestContext {
     this.uniqueLow = this.u32(head.unique);
     this.uniqueHigh = this.u32(head.unique + 4);
     return true;
+  }
+
+  /** A buffer that ends with a short message would not hold the fields that are absent. */
+  #useInput(bytes: Uint8Array): boolean {
+    if (bytes.length < INITIAL) return false;
+    if (bytes !== this.#input.bytes) this.#input = viewed(bytes);
+    this.#request = bytes;
+    this.#requestView = this.#input.view;
+    return true;
+  }
+
+  #useOutput(bytes: Uint8Array): void {
+    if (bytes.length < INITIAL) return;
+    if (bytes !== this.#output.bytes) this.#output = viewed(bytes);
+    this.reply = bytes;
+    this.replyView = this.#output.view;
+  }
+
+  /** The reply is built where the client looks for it. */
+  get repliesInPlace(): boolean {
+    return this.reply !== this.#ownReply;
   }
 
   /**
@@ -208,8 +255,10 @@ export class RequestSlot implements RequestContext {
     const body = HEADER + (operation.request?.size ?? 0);
     const end = dataFollows ? body : claimed;
     if (end > limit) throw new FuseError(EINVAL);
-    this.#ensureRequest(end);
-    gather(this.input, HEADER, end, this.#request);
+    if (this.#request === this.#ownRequest) {
+      this.#ensureRequest(end);
+      gather(this.input, HEADER, end, this.#request);
+    }
     this.#argumentsEnd = end - this.#requestView.getUint16(head.total_extlen, true) * 8;
     if (this.#argumentsEnd < HEADER + operation.minimum) throw new FuseError(EINVAL);
     this.nodeid = this.u64(head.nodeid);
@@ -217,18 +266,29 @@ export class RequestSlot implements RequestContext {
   }
 
   #ensureRequest(size: number): void {
-    if (size <= this.#request.length) return;
+    if (size <= this.#ownRequest.length) return;
     const larger = Buffer.allocUnsafeSlow(growth(size));
-    larger.set(this.#request.subarray(0, HEADER));
-    this.#request = larger;
-    this.#requestView = new DataView(larger.buffer);
+    larger.set(this.#ownRequest.subarray(0, HEADER));
+    this.#setOwnRequest(larger);
+  }
+
+  #setOwnRequest(bytes: Buffer<ArrayBuffer>): void {
+    this.#ownRequest = bytes;
+    this.#ownRequestView = new DataView(bytes.buffer);
+    this.#request = bytes;
+    this.#requestView = this.#ownRequestView;
+  }
+
+  #setOwnReply(bytes: Buffer<ArrayBuffer>): void {
+    this.#ownReply = bytes;
+    this.#ownReplyView = new DataView(bytes.buffer);
+    this.reply = bytes;
+    this.replyView = this.#ownReplyView;
   }
 
   /** Makes room for a reply of `size` bytes, header included. */
   ensureReply(size: number): void {
-    if (size <= this.reply.length) return;
-    this.reply = Buffer.allocUnsafeSlow(growth(size));
-    this.replyView = new DataView(this.reply.buffer);
+    if (size > this.reply.length) this.#setOwnReply(Buffer.allocUnsafeSlow(growth(size)));
   }
 
   /** Room for a reply body of up to `size` bytes. */
@@ -251,14 +311,12 @@ export class RequestSlot implements RequestContext {
     this.#lockOwnerAt = 0;
     this.#abort = undefined;
     this.#interrupted = false;
-    if (this.#request.length > KEEP) {
-      this.#request = Buffer.allocUnsafeSlow(INITIAL);
-      this.#requestView = new DataView(this.#request.buffer);
-    }
-    if (this.reply.length > KEEP) {
-      this.reply = Buffer.allocUnsafeSlow(INITIAL);
-      this.replyView = new DataView(this.reply.buffer);
-    }
+    this.#request = this.#ownRequest;
+    this.#requestView = this.#ownRequestView;
+    this.reply = this.#ownReply;
+    this.replyView = this.#ownReplyView;
+    if (this.#ownRequest.length > KEEP) this.#setOwnRequest(Buffer.allocUnsafeSlow(INITIAL));
+    if (this.#ownReply.length > KEEP) this.#setOwnReply(Buffer.allocUnsafeSlow(INITIAL));
   }
 
   u32(at: number): number {
@@ -304,11 +362,17 @@ export class RequestSlot implements RequestContext {
   /** The next NUL-terminated string, of 1..`longest` bytes, else throws {@link FuseError}. */
   string(longest: number): string {
     const start = this.#at;
-    const end = this.#request.indexOf(0, start);
-    if (end === -1 || end >= this.#argumentsEnd || end === start) throw new FuseError(EINVAL);
+    const end = this.#terminator(start);
+    if (end === start) throw new FuseError(EINVAL);
     if (end - start > longest) throw new FuseError(ENAMETOOLONG);
     this.#at = end + 1;
     return decodeName(this.#request, start, end);
+  }
+
+  /** Where the NUL is. Names are short: a loop finds it faster than `indexOf`. */
+  #terminator(start: number): number {
+    for (let at = start; at < this.#argumentsEnd; at++) if (this.#request[at] === 0) return at;
+    throw new FuseError(EINVAL);
   }
 
   /** The next file name; throws {@link FuseError} when it is none. */

@@ -31,7 +31,7 @@ import {
 } from "@supermachine/fuse-protocol";
 import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { RequestWriter } from "../src/client/request-writer.js";
 import { type FsBackend, FuseClient, FuseError, MemoryFs, Session } from "../src/index.js";
 import { directChannel, split } from "./direct-channel.js";
@@ -413,5 +413,37 @@ describe("a request", () => {
       }),
       { numRuns: runs(50) },
     );
+  });
+
+  it("is answered alike where it lies and from a copy", () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const body = fc.uint8Array({ maxLength: 300, size: "max" });
+    const messages = fc.array(fc.tuple(opcode, body, fc.integer({ min: 0, max: 3 })));
+    const property = fc.property(messages, (requests) => {
+      const sessions = [true, false].map((privateBuffers) => {
+        const session = new Session(new MemoryFs(), { logger: quiet, privateBuffers });
+        session.adopt({ minor: 38, flags: 0n, maxWrite: 4096, maxReadahead: 0, hostKernel: false });
+        // The transport's buffers hold bytes of earlier messages, as those of /dev/fuse do.
+        return { session, input: new Uint8Array(8192), output: new Uint8Array(8192) };
+      });
+      for (const [opcode, bytes, nodeid] of requests) {
+        if (opcode === FUSE_INIT) continue;
+        const message = new RequestWriter().data(bytes).finish(opcode, 1n, nodeid);
+        const replies = sessions.map(({ session, input, output }) => {
+          let reply: Uint8Array | undefined;
+          input.set(message);
+          session.handle([input], [output], (length) => {
+            reply = output.slice(0, length);
+          });
+          return reply;
+        });
+        expect(replies[0]).toEqual(replies[1]);
+      }
+    });
+    try {
+      fc.assert(property, { numRuns: runs(500) });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
