@@ -143,6 +143,7 @@ export async function mount(
     const session = new Session(backend, {
       ...sessionOptions,
       hostKernel: true,
+      privateBuffers: true,
       ...(isPassthroughPossible(options) && {
         passthrough: { backing: new DeviceBackingFiles(kernel.fd) },
       }),
