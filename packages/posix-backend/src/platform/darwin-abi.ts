@@ -1,0 +1,255 @@
+/**
+ * What macOS and Linux write differently: flags that go into system calls, and structs that come out. The
+ * rest of this package speaks Linux, as the wire does; nothing here makes a system call.
+ *
+ * Layouts are those of 64-bit macOS with 64-bit inode numbers, the same on arm64 and x86-64.
+ */
+import {
+  O_ACCMODE,
+  O_APPEND,
+  O_CREAT,
+  O_DSYNC,
+  O_EXCL,
+  O_NONBLOCK,
+  O_SYNC,
+  O_TRUNC,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  SEEK_DATA,
+  SEEK_HOLE,
+  XATTR_CREATE,
+  XATTR_REPLACE,
+} from "@supermachine/fuse-protocol";
+import { defineStruct } from "@supermachine-internal/struct";
+import { STATX_BASIC_STATS, STATX_BTIME } from "../syscalls/constants.js";
+import { direntStruct, statfsStruct, statxStruct } from "../syscalls/structs.js";
+
+/** `struct stat` of sys/stat.h; each time is a `struct timespec` of two 64-bit numbers. */
+export const darwinStatStruct = defineStruct("stat", 144, {
+  st_dev: "s32",
+  st_mode: "u16",
+  st_nlink: "u16",
+  st_ino: "u64",
+  st_uid: "u32",
+  st_gid: "u32",
+  st_rdev: "s32",
+  _padding: "s32",
+  st_atimespec: { bytes: 16 },
+  st_mtimespec: { bytes: 16 },
+  st_ctimespec: { bytes: 16 },
+  st_birthtimespec: { bytes: 16 },
+  st_size: "s64",
+  st_blocks: "s64",
+  st_blksize: "s32",
+  st_flags: "u32",
+  st_gen: "u32",
+  st_lspare: "s32",
+  st_qspare: { bytes: 16 },
+});
+
+/** `struct statfs` of sys/mount.h. */
+export const darwinStatfsStruct = defineStruct("statfs", 2168, {
+  f_bsize: "u32",
+  f_iosize: "s32",
+  f_blocks: "u64",
+  f_bfree: "u64",
+  f_bavail: "u64",
+  f_files: "u64",
+  f_ffree: "u64",
+  f_fsid: { bytes: 8 },
+  f_owner: "u32",
+  f_type: "u32",
+  f_flags: "u32",
+  f_fssubtype: "u32",
+  f_fstypename: { bytes: 16 },
+  f_mntonname: { bytes: 1024 },
+  f_mntfromname: { bytes: 1024 },
+  f_flags_ext: "u32",
+  f_reserved: { bytes: 28 },
+});
+
+/** `struct dirent` of sys/dirent.h up to its name, which is not the end of the record. */
+export const darwinDirentStruct = defineStruct("dirent", 21, {
+  d_ino: "u64",
+  d_seekoff: "u64",
+  d_reclen: "u16",
+  d_namlen: "u16",
+  d_type: "u8",
+});
+
+/** `fstore_t` and `fpunchhole_t` of sys/fcntl.h, for fcntl(2). */
+export const fstoreStruct = defineStruct("fstore", 32, {
+  fst_flags: "u32",
+  fst_posmode: "s32",
+  fst_offset: "s64",
+  fst_length: "s64",
+  fst_bytesalloc: "s64",
+});
+export const fpunchholeStruct = defineStruct("fpunchhole", 24, {
+  fp_flags: "u32",
+  reserved: "u32",
+  fp_offset: "s64",
+  fp_length: "s64",
+});
+
+/** Flags of open(2) that have other numbers: Linux, macOS. */
+const openFlags: readonly (readonly [linux: number, darwin: number])[] = [
+  [O_NONBLOCK, 0x4],
+  [O_APPEND, 0x8],
+  [O_CREAT, 0x200],
+  [O_TRUNC, 0x400],
+  [O_EXCL, 0x800],
+  [O_DSYNC, 0x40_0000],
+];
+const DARWIN_O_SYNC = 0x80;
+
+/** The macOS form of those open flags that mean the same there; others are left out. */
+export function darwinOpenFlags(linux: number): number {
+  let darwin = linux & O_ACCMODE;
+  for (const [from, to] of openFlags) if ((linux & from) !== 0) darwin |= to;
+  // Linux's O_SYNC contains its O_DSYNC.
+  return (linux & O_SYNC) === O_SYNC ? darwin | DARWIN_O_SYNC : darwin;
+}
+
+/** For renameatx_np(2): RENAME_EXCL and RENAME_SWAP. Undefined for what macOS cannot do. */
+export function darwinRenameFlags(linux: number): number | undefined {
+  if ((linux & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return undefined;
+  return ((linux & RENAME_NOREPLACE) !== 0 ? 4 : 0) | ((linux & RENAME_EXCHANGE) !== 0 ? 2 : 0);
+}
+
+/** For fsetxattr(2): the two flags change places, so to say. */
+export function darwinXattrOptions(linux: number): number {
+  return ((linux & XATTR_CREATE) !== 0 ? 2 : 0) | ((linux & XATTR_REPLACE) !== 0 ? 4 : 0);
+}
+
+/** SEEK_HOLE is 3 and SEEK_DATA 4, and in Linux the other way round. */
+export function darwinWhence(linux: number): number {
+  if (linux === SEEK_DATA) return 4;
+  return linux === SEEK_HOLE ? 3 : linux;
+}
+
+const stat = darwinStatStruct.offsets;
+const statx = statxStruct.offsets;
+
+/** Writes `struct stat` of macOS as `struct statx` of Linux. Without a mount id, which macOS does not have. */
+export function statxFromDarwin(from: DataView, out: Uint8Array): void {
+  const to = new DataView(out.buffer, out.byteOffset, out.length);
+  out.fill(0, 0, statxStruct.size);
+  to.setUint32(statx.stx_mask, STATX_BASIC_STATS | STATX_BTIME, true);
+  to.setUint32(statx.stx_blksize, from.getInt32(stat.st_blksize, true), true);
+  to.setUint32(statx.stx_nlink, from.getUint16(stat.st_nlink, true), true);
+  to.setUint32(statx.stx_uid, from.getUint32(stat.st_uid, true), true);
+  to.setUint32(statx.stx_gid, from.getUint32(stat.st_gid, true), true);
+  to.setUint16(statx.stx_mode, from.getUint16(stat.st_mode, true), true);
+  copy64(from, stat.st_ino, to, statx.stx_ino);
+  copy64(from, stat.st_size, to, statx.stx_size);
+  copy64(from, stat.st_blocks, to, statx.stx_blocks);
+  for (const [time, timespec] of [
+    [statx.stx_atime, stat.st_atimespec],
+    [statx.stx_btime, stat.st_birthtimespec],
+    [statx.stx_ctime, stat.st_ctimespec],
+    [statx.stx_mtime, stat.st_mtimespec],
+  ] as const) {
+    copy64(from, timespec, to, time);
+    // Nanoseconds: 64 bits there, 32 here.
+    to.setUint32(time + 8, from.getUint32(timespec + 8, true), true);
+  }
+  const device = from.getInt32(stat.st_dev, true);
+  to.setUint32(statx.stx_dev_major, device >>> 24, true);
+  to.setUint32(statx.stx_dev_minor, device & 0xff_ffff, true);
+  const special = from.getInt32(stat.st_rdev, true);
+  to.setUint32(statx.stx_rdev_major, special >>> 24, true);
+  to.setUint32(statx.stx_rdev_minor, special & 0xff_ffff, true);
+}
+
+function copy64(from: DataView, fromAt: number, to: DataView, toAt: number): void {
+  to.setUint32(toAt, from.getUint32(fromAt, true), true);
+  to.setUint32(toAt + 4, from.getUint32(fromAt + 4, true), true);
+}
+
+const NAME_MAX = 255n;
+
+/** Writes `struct statfs` of macOS as that of Linux. */
+export function statfsFromDarwin(from: Uint8Array, out: Uint8Array): void {
+  const host = darwinStatfsStruct.decode(from);
+  statfsStruct.encode(
+    {
+      f_type: BigInt(host.f_type),
+      f_bsize: BigInt(host.f_bsize),
+      f_blocks: host.f_blocks,
+      f_bfree: host.f_bfree,
+      f_bavail: host.f_bavail,
+      f_files: host.f_files,
+      f_ffree: host.f_ffree,
+      f_fsid: host.f_fsid,
+      f_namelen: NAME_MAX,
+      f_frsize: BigInt(host.f_bsize),
+      f_flags: 0n,
+      f_spare: new Uint8Array(32),
+    },
+    out,
+  );
+}
+
+/** One name of a directory. */
+export interface DarwinDirent {
+  readonly ino: bigint;
+  /** `DT_...`, the same numbers as in Linux. */
+  readonly type: number;
+  /** Without a terminator. */
+  readonly name: Uint8Array;
+}
+
+/** Reads the records of getdirentries64(2); undefined when they are not whole. */
+export function parseDarwinDirents(bytes: Uint8Array): DarwinDirent[] | undefined {
+  const entries: DarwinDirent[] = [];
+  const at = darwinDirentStruct.offsets;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  for (let start = 0; start < bytes.length; ) {
+    const nameAt = start + darwinDirentStruct.size;
+    if (nameAt > bytes.length) return undefined;
+    const end = start + view.getUint16(start + at.d_reclen, true);
+    const nameEnd = nameAt + view.getUint16(start + at.d_namlen, true);
+    if (nameEnd > end || end > bytes.length || end === start) return undefined;
+    const ino = view.getBigUint64(start + at.d_ino, true);
+    // 0 marks a record whose name was removed.
+    if (ino !== 0n) {
+      entries.push({
+        ino,
+        type: bytes[start + at.d_type] ?? 0,
+        name: Uint8Array.from(bytes.subarray(nameAt, nameEnd)),
+      });
+    }
+    start = end;
+  }
+  return entries;
+}
+
+/**
+ * Writes entries from index `first` on as `struct linux_dirent64`, as many as fit; `d_off` is the index of
+ * the next one. Returns how many bytes they take.
+ */
+export function writeLinuxDirents(
+  entries: readonly DarwinDirent[],
+  first: number,
+  out: Uint8Array,
+): number {
+  const at = direntStruct.offsets;
+  const view = new DataView(out.buffer, out.byteOffset, out.length);
+  let start = 0;
+  for (let index = first; index < entries.length; index++) {
+    const entry = entries[index];
+    if (entry === undefined) break;
+    // Ended with a NUL, and filled up so that the next record is aligned.
+    const length = (direntStruct.size + entry.name.length + 1 + 7) & ~7;
+    if (start + length > out.length) break;
+    view.setBigUint64(start + at.d_ino, entry.ino, true);
+    view.setBigInt64(start + at.d_off, BigInt(index + 1), true);
+    view.setUint16(start + at.d_reclen, length, true);
+    view.setUint8(start + at.d_type, entry.type);
+    out.fill(0, start + direntStruct.size, start + length);
+    out.set(entry.name, start + direntStruct.size);
+    start += length;
+  }
+  return start;
+}
