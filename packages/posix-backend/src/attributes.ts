@@ -35,6 +35,7 @@ import { dropMappedCapability } from "./xattrs.js";
 const NO_ID = 0xffff_ffff;
 const S_IALLUGO = 0o7777;
 const O_WRONLY = 1;
+const W_OK = 2;
 
 /** The fd to ask about a node: the open file's, which works when a name is gone, or the handle's. */
 function fdOf(share: Share, nodeid: number, fh: number | undefined): number {
@@ -200,6 +201,17 @@ export function statfs(share: Share, nodeid: number, reply: StatfsReply): number
   reply.frsize = Number(host.f_frsize);
   reply.namelen = Number(host.f_namelen);
   return 0;
+}
+
+/** For clients that leave permissions to the backend: what the host's kernel says of the caller. */
+export function access(share: Share, ctx: RequestContext, nodeid: number, mask: number): number {
+  const fd = share.inodes.fd(nodeid);
+  if (fd < 0) return fd;
+  if (share.settings.readOnly && (mask & W_OK) !== 0) return -EROFS;
+  let result = share.caller.assumeToAsk(ctx);
+  if (result === 0) result = sys.access(fd, mask & 0o7);
+  share.caller.restore();
+  return result;
 }
 
 export function syncfs(share: Share, nodeid: number): Result {

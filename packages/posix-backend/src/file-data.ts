@@ -16,6 +16,7 @@ import { dropSetIdBits } from "./files.js";
 import { readAside, readCached, readInto, writeFrom } from "./io-vectors.js";
 import type { Share } from "./share.js";
 import {
+  closeAside,
   copyFileRangeAside,
   fallocateAside,
   fdatasyncAside,
@@ -77,6 +78,17 @@ export function write(
   if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) dropSetIdBits(share, ctx, fd);
   if (share.mapsCapabilities) dropMappedCapability(share, fd);
   return writeFrom(fd, offset, buffers);
+}
+
+/**
+ * What close(2) does for a file system that reports failed writes no earlier: network file systems write then.
+ * Others have nothing to report.
+ */
+export function flush(share: Share, fh: number): Result {
+  const fd = share.handles.fd(fh);
+  if (fd < 0 || !share.reportsAtClose) return Math.min(fd, 0);
+  const copy = sys.duplicate(fd);
+  return copy < 0 ? copy : closeAside(copy);
 }
 
 export function fsync(share: Share, fh: number, dataOnly: boolean): Result {

@@ -6,6 +6,7 @@ import { iovecStruct } from "./syscalls/structs.js";
 
 /** IOV_MAX: readv(2) takes no more at once. */
 const MAX_VECTORS = 1024;
+const SMALLEST_BLOCK = 512;
 const baseAt = iovecStruct.offsets.iov_base;
 const lengthAt = iovecStruct.offsets.iov_len;
 
@@ -16,7 +17,17 @@ const view = new DataView(vectors.buffer);
 // ArrayBuffer does not move, so its address is asked for once; user addresses fit a number.
 const addresses = new WeakMap<ArrayBufferLike, number>();
 
+let latestMemory: ArrayBufferLike | undefined;
+let latestAddress = 0;
+
 function baseAddress(memory: ArrayBufferLike): number {
+  if (memory === latestMemory) return latestAddress;
+  latestAddress = addressIn(memory);
+  latestMemory = memory;
+  return latestAddress;
+}
+
+function addressIn(memory: ArrayBufferLike): number {
   let address = addresses.get(memory);
   if (address === undefined) {
     address = Number(addressOf(memory));
@@ -80,7 +91,8 @@ export function readCached(fd: number, offset: number, buffers: readonly Uint8Ar
   let wanted = 0;
   for (let i = 0; i < buffers.length; i++) wanted += (buffers[i] as Uint8Array).length;
   if (done === wanted) return done;
-  // Less is either the end of the file or that of what is cached.
+  // Less is either the end of the file or that of what is cached, which ends with a block.
+  if ((offset + done) % SMALLEST_BLOCK !== 0) return done;
   const more = preadvCached(fd, vectors, encodeVectors(probe, 0), offset + done);
   return more === 0 ? done : -EAGAIN;
 }

@@ -7,6 +7,7 @@ import {
   EPERM,
   EROFS,
   encodeName,
+  FUSE_ATTR_SUBMOUNT,
   PATH_MAX,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
@@ -24,6 +25,7 @@ import type { EntryReply, RequestContext } from "@supermachine/fuse-server";
 import { hasDefaultAcl } from "./access-control-list.js";
 import { followLink } from "./follow-link.js";
 import type { Share } from "./share.js";
+import { StatBuffer } from "./stat-buffer.js";
 import { O_PATH } from "./syscalls/constants.js";
 import {
   chmodLink,
@@ -58,7 +60,22 @@ export function lookupName(
   if (share.settings.symlinks === "follow" && (share.stat.mode & S_IFMT) === S_IFLNK) {
     return lookupTarget(share, parent, parentFd, fd, reply);
   }
-  return share.deliver(fd, parent, reply);
+  const result = share.deliver(fd, parent, reply);
+  if (result === 0 && share.announcesSubmounts) announceSubmount(share, parentFd, reply);
+  return result;
+}
+
+const directoryStat = new StatBuffer();
+
+/** Marks a directory, whose attributes `share.stat` holds, on which the host has mounted something. */
+function announceSubmount(share: Share, parentFd: number, reply: EntryReply): void {
+  const { stat } = share;
+  if ((stat.mode & S_IFMT) !== S_IFDIR || directoryStat.read(parentFd) < 0) return;
+  const isSame =
+    stat.mountId === directoryStat.mountId &&
+    stat.deviceMinor === directoryStat.deviceMinor &&
+    stat.deviceMajor === directoryStat.deviceMajor;
+  if (!isSame) reply.attr.flags |= FUSE_ATTR_SUBMOUNT;
 }
 
 /** Delivers the target of the symbolic link `linkFd`, or the link itself where it has none inside. */

@@ -1,4 +1,9 @@
-import { O_TRUNC, RENAME_EXCHANGE, S_IFDIR } from "@supermachine/fuse-protocol";
+import {
+  FUSE_RELEASE_FLOCK_UNLOCK,
+  O_TRUNC,
+  RENAME_EXCHANGE,
+  S_IFDIR,
+} from "@supermachine/fuse-protocol";
 import type {
   AttrReply,
   BackendFeatures,
@@ -20,6 +25,7 @@ import * as directories from "./directories.js";
 import { PosixBackendError } from "./error.js";
 import * as fileData from "./file-data.js";
 import * as files from "./files.js";
+import { HostLocks } from "./host-locks.js";
 import { ROOT_NODEID } from "./inode-table.js";
 import * as namespace from "./namespace.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
@@ -53,7 +59,13 @@ function requireLinux(): void {
  */
 export class PosixBackend implements FsBackend, Disposable {
   readonly features: BackendFeatures;
+  // Absent where the client's kernel does better without: it asks for those that there are.
+  flush?: NonNullable<FsBackend["flush"]>;
+  getlk?: NonNullable<FsBackend["getlk"]>;
+  setlk?: NonNullable<FsBackend["setlk"]>;
+  flock?: NonNullable<FsBackend["flock"]>;
   readonly #share: Share;
+  #locks: HostLocks | undefined;
   /** Every operation whose answer or effect the client will remember passes by it. */
   readonly #watcher: WatchRecorder | undefined;
 
@@ -78,6 +90,13 @@ export class PosixBackend implements FsBackend, Disposable {
       writebackCache: settings.writeback,
     };
     this.#share = new Share(root, settings);
+    if (settings.locks) this.#takeLocks(new HostLocks(this.#share));
+    if (settings.locks || this.#share.reportsAtClose) {
+      this.flush = (ctx, nodeid, fh) => {
+        this.#locks?.drop("record", nodeid, ctx.lockOwner);
+        return fileData.flush(this.#share, fh);
+      };
+    }
     if (!settings.watch) return;
     try {
       const { inodes } = this.#share;
@@ -87,6 +106,15 @@ export class PosixBackend implements FsBackend, Disposable {
       this.#share.close();
       throw error;
     }
+  }
+
+  #takeLocks(locks: HostLocks): void {
+    this.#locks = locks;
+    this.getlk = (_ctx, nodeid, _fh, lock, reply) => locks.test(nodeid, lock, reply);
+    this.setlk = (ctx, nodeid, _fh, lock, wait) =>
+      locks.set("record", nodeid, lock, wait ? ctx.signal : undefined);
+    this.flock = (ctx, nodeid, _fh, lock, wait) =>
+      locks.set("file", nodeid, lock, wait ? ctx.signal : undefined);
   }
 
   /** For backends that extend this one. @internal */
@@ -107,6 +135,7 @@ export class PosixBackend implements FsBackend, Disposable {
   /** Releases every fd; later operations fail with ESTALE or EBADF. */
   close(): void {
     this.#watcher?.close();
+    this.#locks?.clear();
     this.#share.close();
   }
 
@@ -125,6 +154,7 @@ export class PosixBackend implements FsBackend, Disposable {
 
   destroy(): void {
     this.#watcher?.stop();
+    this.#locks?.clear();
     this.#share.reset();
   }
 
@@ -337,8 +367,11 @@ export class PosixBackend implements FsBackend, Disposable {
     return fileData.write(this.#share, ctx, fh, offset, buffers, writeFlags);
   }
 
-  release(_ctx: RequestContext, _nodeid: number, fh: number): number {
+  release(ctx: RequestContext, nodeid: number, fh: number, _flags = 0, releaseFlags = 0): number {
     this.#share.handles.release(fh);
+    if ((releaseFlags & FUSE_RELEASE_FLOCK_UNLOCK) !== 0) {
+      this.#locks?.drop("file", nodeid, ctx.lockOwner);
+    }
     return 0;
   }
 
@@ -412,6 +445,10 @@ export class PosixBackend implements FsBackend, Disposable {
 
   statfs(_ctx: RequestContext, nodeid: number, reply: StatfsReply): number {
     return attributes.statfs(this.#share, nodeid, reply);
+  }
+
+  access(ctx: RequestContext, nodeid: number, mask: number): number {
+    return attributes.access(this.#share, ctx, nodeid, mask);
   }
 
   syncfs(_ctx: RequestContext, nodeid: number): Result {

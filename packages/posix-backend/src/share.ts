@@ -14,6 +14,7 @@ import { HandleTable } from "./handle-table.js";
 import { IdMap } from "./id-map.js";
 import { InodeTable } from "./inode-table.js";
 import { NameBuffer } from "./name-buffer.js";
+import { isNetworkFileSystem } from "./network-file-system.js";
 import { attachThread, detachThread, NodeMemory } from "./node-memory.js";
 import type { Settings } from "./options.js";
 import { StatBuffer } from "./stat-buffer.js";
@@ -73,6 +74,8 @@ export class Share implements Disposable {
   readonly #ownsMemory: boolean;
   /** The client caches writes: it reads files that it writes to, and places appends itself. */
   writebackCache = false;
+  /** The file system of the root reports failed writes when a file is closed, as NFS does. */
+  readonly reportsAtClose: boolean;
   /** The file system can tell what it has cached, so that a read need not wait here. */
   readsCached = true;
   /** The client's kernel can read and write host files itself. */
@@ -124,6 +127,7 @@ export class Share implements Disposable {
       );
       if (found !== undefined) this.inodes.setRoot(found.fd, this.stat);
       this.#memory = memory;
+      this.reportsAtClose = isNetworkFileSystem(this.inodes.rootFd);
     } catch (error) {
       close(this.procFd);
       throw error;

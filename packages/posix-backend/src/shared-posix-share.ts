@@ -49,6 +49,12 @@ export class SharedPosixShare implements Disposable {
         `threads is ${threads}; it must be 1..${MAX_THREADS - 1}`,
       );
     }
+    if (backendOptions.locks === true && threads > 1) {
+      throw new PosixBackendError(
+        "ERR_POSIX_OPTION",
+        "locks are kept by one thread: leave the option out, or set threads to 1",
+      );
+    }
     // One more, for this object.
     const settings = settingsOf(backendOptions);
     this.#share = new Share(root, settings, threads + 1);

@@ -26,6 +26,7 @@ function functionAside<T extends unknown[]>(prototype: string): (...values: T) =
     });
 }
 
+export const closeAside = functionAside<[fd: number]>("int close(int fd)");
 export const fsyncAside = functionAside<[fd: number]>("int fsync(int fd)");
 export const fdatasyncAside = functionAside<[fd: number]>("int fdatasync(int fd)");
 export const syncfsAside = functionAside<[fd: number]>("int syncfs(int fd)");

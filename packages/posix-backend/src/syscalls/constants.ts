@@ -4,6 +4,7 @@ import { constants } from "node:fs";
 // architectures, and through Node.js those open(2) flags that differ.
 
 export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_EACCESS = 0x200;
 export const AT_REMOVEDIR = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;

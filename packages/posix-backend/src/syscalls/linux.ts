@@ -11,6 +11,7 @@
  */
 import { lastErrno, lazyFunction } from "@supermachine-internal/libc";
 import {
+  AT_EACCESS,
   AT_EMPTY_PATH,
   AT_REMOVEDIR,
   AT_SYMLINK_FOLLOW,
@@ -40,6 +41,14 @@ const native = {
   syscall4: lazyFunction<
     (number: number, a: number, b: Path, c: Uint8Array, d: number) => number | bigint
   >("intptr_t syscall(intptr_t number, intptr_t a, const char *b, void *c, intptr_t d)"),
+  duplicate: lazyFunction<(fd: number, command: number, lowest: number) => number>(
+    "int fcntl(int fd, int cmd, intptr_t arg)",
+  ),
+  faccessat2: lazyFunction<
+    (number: number, fd: number, path: Path, mode: number, flags: number) => number
+  >(
+    "intptr_t syscall(intptr_t number, intptr_t dirfd, const char *path, intptr_t mode, intptr_t flags)",
+  ),
   close: lazyFunction<(fd: number) => number>("int close(int fd)"),
   statx: lazyFunction<
     (dir: number, path: Path, flags: number, mask: number, out: Uint8Array) => number
@@ -170,6 +179,21 @@ export function resolveAt(dir: number, path: CString, resolve: number): number {
   openHowView.setUint32(openHowStruct.offsets.flags, O_PATH | O_CLOEXEC, true);
   openHowView.setUint32(openHowStruct.offsets.resolve, resolve, true);
   return outcome(Number(native.syscall4(SYS_OPENAT2, dir, path, openHow, openHow.length)));
+}
+
+const F_DUPFD_CLOEXEC = 1030;
+
+/** Another fd of the same open file. */
+export function duplicate(fd: number): number {
+  return outcome(native.duplicate(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+/** faccessat2(2) has one number on every architecture. */
+const SYS_FACCESSAT2 = 439;
+
+/** Whether this thread's file system ids, groups and capabilities allow `mode` on what `fd` holds. */
+export function access(fd: number, mode: number): number {
+  return outcome(native.faccessat2(SYS_FACCESSAT2, fd, "", mode, AT_EMPTY_PATH | AT_EACCESS));
 }
 
 export function close(fd: number): number {

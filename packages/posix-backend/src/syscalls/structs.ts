@@ -89,5 +89,16 @@ export const capabilityDataStruct = defineStruct("__user_cap_data_struct", 12, {
   inheritable: "u32",
 });
 
+/** `struct flock` of fcntl.h on 64-bit platforms. */
+export const flockStruct = defineStruct("flock", 32, {
+  l_type: "s16",
+  l_whence: "s16",
+  __pad0: "u32",
+  l_start: "s64",
+  l_len: "s64",
+  l_pid: "s32",
+  __pad1: "u32",
+});
+
 /** `struct rlimit` on 64-bit platforms. */
 export const rlimitStruct = defineStruct("rlimit", 16, { rlim_cur: "u64", rlim_max: "u64" });
