@@ -8,11 +8,14 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { run } from "../scripts/command.mjs";
 import { compare } from "./fuse/compare.mjs";
+import { measureData } from "./fuse/data.mjs";
 import { measureMetadata } from "./fuse/metadata.mjs";
-import { findPeers, ourServer, peerServers } from "./fuse/servers.mjs";
+import { findPeers, highPerformance, ourServer, peerServers } from "./fuse/servers.mjs";
 
 const MEMORY = "/dev/shm";
 const DISK = tmpdir();
+
+const AREAS = { metadata: metadataRows, xattr: xattrRows, data: dataRows };
 
 /** @type {import("../scripts/bench.mjs").Measure} */
 export async function measure({ note }) {
@@ -27,7 +30,7 @@ export async function measure({ note }) {
   try {
     const peers = await findPeers(work, note);
     const rows = [];
-    for (const [area, rowsOf] of Object.entries({ metadata: metadataRows })) {
+    for (const [area, rowsOf] of Object.entries(AREAS)) {
       if (wanted?.includes(area) ?? true)
         rows.push(...(await rowsOf({ work, peers, rounds, quick, note })));
     }
@@ -38,17 +41,17 @@ export async function measure({ note }) {
 }
 
 /**
- * @param {object} options
- * @param {string} options.work
- * @param {import("./fuse/servers.mjs").Peers} options.peers
- * @param {number} options.rounds
- * @param {boolean} options.quick
- * @param {(text: string) => void} options.note
+ * @typedef {object} Environment
+ * @property {string} work a directory for programs
+ * @property {import("./fuse/servers.mjs").Peers} peers
+ * @property {number} rounds
+ * @property {boolean} quick
+ * @property {(text: string) => void} note
  */
+
+/** @param {Environment} environment */
 async function metadataRows({ work, peers, rounds, quick, note }) {
-  const program = join(work, "metadata");
-  const source = fileURLToPath(new URL("fuse/metadata.c", import.meta.url));
-  await run("gcc", ["-O2", "-Wall", source, "-o", program]);
+  const program = await buildMetadataProgram(work);
   const rows = [];
   for (const backing of quick ? [MEMORY] : [MEMORY, DISK]) {
     for (const cache of /** @type {const} */ (["auto", "always"])) {
@@ -60,4 +63,66 @@ async function metadataRows({ work, peers, rounds, quick, note }) {
     }
   }
   return rows;
+}
+
+/**
+ * With extended attributes turned off the kernel asks but once: the default of passthrough_ll.
+ *
+ * @param {Environment} environment
+ */
+async function xattrRows({ work, peers, rounds, note }) {
+  const { passthroughLl } = peers;
+  if (passthroughLl === undefined) return [];
+  const options = "source={dir},cache=auto,no_xattr,allow_other,default_permissions";
+  const command = [passthroughLl, "-f", "-o", options, "{mnt}"];
+  const servers = [
+    ourServer("auto", "--no-xattr"),
+    { name: "passthrough_ll", ours: false, command },
+  ];
+  const program = await buildMetadataProgram(work);
+  const groups = ["lookups"];
+  const phases = await measureMetadata({
+    ...{ program, backing: MEMORY, servers, rounds, groups, note },
+  });
+  const samples = phases.get("getxattr absent") ?? new Map();
+  return [compare({ name: `${MEMORY}, no xattr: getxattr absent`, unit: "1/s", samples })];
+}
+
+/**
+ * Data is compared with the file system beneath when the kernel reads and writes the files by itself
+ * (passthrough), and with the best C server when not.
+ *
+ * @param {Environment} environment
+ */
+async function dataRows({ peers, rounds, quick, note }) {
+  const direct = { ...ourServer("auto"), name: "ours, passthrough" };
+  const served = ourServer("auto", "--no-passthrough");
+  const hp = peers.passthroughHp;
+  const servers = [
+    ...["native", direct, served],
+    ...(hp === undefined ? [] : [highPerformance(hp), highPerformance(hp, { passthrough: true })]),
+    ...peerServers(peers, "auto"),
+  ];
+  const phases = await measureData({
+    ...{ backing: MEMORY, servers, rounds, seconds: quick ? 1 : 2, note },
+  });
+  const rows = [];
+  for (const [phase, { unit, samples }] of phases) {
+    const name = `${MEMORY}: ${phase}`;
+    const through = { name: `${name}, passthrough`, unit, samples, ours: direct.name };
+    rows.push(compare({ ...through, peers: ["native"] }));
+    const other = "passthrough_hp, passthrough";
+    if (hp !== undefined) rows.push(compare({ ...through, peers: [other] }));
+    const servedBy = [...samples.keys()].filter((server) => !/native|passthrough$/.test(server));
+    rows.push(compare({ name, unit, samples, peers: servedBy.filter((s) => s !== "ours") }));
+  }
+  return rows;
+}
+
+/** @param {string} work */
+async function buildMetadataProgram(work) {
+  const program = join(work, "metadata");
+  const source = fileURLToPath(new URL("fuse/metadata.c", import.meta.url));
+  await run("gcc", ["-O2", "-Wall", source, "-o", program]);
+  return program;
 }
