@@ -13,9 +13,21 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Whether the open file itself is meant; with no file open calls on it say EBADF. */
 static int is_open_file(struct place at)
 {
-	return at.path[0] == '\0' && at.dirfd != AT_FDCWD;
+	return at.dirfd != AT_FDCWD && (at.path[0] == '\0' || at.dirfd < 0);
+}
+
+/* For calls that know no directory to start from. */
+static const char *path_of(struct place at)
+{
+	static char path[64 + 4096];
+
+	if (at.dirfd == AT_FDCWD)
+		return at.path;
+	snprintf(path, sizeof path, "/proc/self/fd/%d/%s", at.dirfd, at.path);
+	return path;
 }
 
 static void run_chmod(char **arg, int args)
@@ -53,7 +65,7 @@ static void run_truncate(char **arg, int args)
 	off_t size = number_of(arg[1]);
 
 	(void)args;
-	answer_result(is_open_file(at) ? ftruncate(at.dirfd, size) : truncate(at.path, size));
+	answer_result(is_open_file(at) ? ftruncate(at.dirfd, size) : truncate(path_of(at), size));
 }
 
 static struct timespec time_of(const char *text)
@@ -264,7 +276,7 @@ static void run_setxattr(char **arg, int args)
 
 	answer_result(is_open_file(at) ?
 			      fsetxattr(at.dirfd, arg[1], value.bytes, value.length, flags) :
-			      lsetxattr(at.path, arg[1], value.bytes, value.length, flags));
+			      lsetxattr(path_of(at), arg[1], value.bytes, value.length, flags));
 }
 
 static void run_getxattr(char **arg, int args)
@@ -273,7 +285,7 @@ static void run_getxattr(char **arg, int args)
 	static unsigned char value[65536];
 	size_t room = args > 2 ? (size_t)number_of(arg[2]) : sizeof value;
 	ssize_t length = is_open_file(at) ? fgetxattr(at.dirfd, arg[1], value, room) :
-					    lgetxattr(at.path, arg[1], value, room);
+					    lgetxattr(path_of(at), arg[1], value, room);
 
 	if (length < 0 || room == 0)
 		answer_result(length);
@@ -295,7 +307,7 @@ static void run_listxattr(char **arg, int args)
 	size_t count = 0;
 	const char *prefix = args > 1 ? arg[1] : "user.";
 	ssize_t length = is_open_file(at) ? flistxattr(at.dirfd, list, sizeof list) :
-					    llistxattr(at.path, list, sizeof list);
+					    llistxattr(path_of(at), list, sizeof list);
 
 	if (length < 0) {
 		answer_result(length);
@@ -316,7 +328,7 @@ static void run_removexattr(char **arg, int args)
 	struct place at = place_of(arg[0]);
 
 	(void)args;
-	answer_result(is_open_file(at) ? fremovexattr(at.dirfd, arg[1]) : lremovexattr(at.path, arg[1]));
+	answer_result(is_open_file(at) ? fremovexattr(at.dirfd, arg[1]) : lremovexattr(path_of(at), arg[1]));
 }
 
 static void run_umask(char **arg, int args)

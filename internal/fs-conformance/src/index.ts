@@ -4,6 +4,8 @@
  *
  * @packageDocumentation
  */
+export { ClientExecutor } from "./client/client-executor.js";
+export { clientTarget, type Served } from "./client/target.js";
 export { pseudoRandom, showBytes } from "./data.js";
 export { testDifferential } from "./differential/suite.js";
 export { type Executor, executorProgram, startExecutor, startExecutorBy } from "./executor.js";

@@ -30,6 +30,13 @@ export interface Target {
   /** For names of tests. */
   readonly name: string;
   readonly lacks?: readonly Feature[];
+  /** When not undefined: the commands that its executor knows, as root and in one process. */
+  readonly commands?: ReadonlySet<string>;
   /** Makes an empty file system and an executor in it; disposing of that one ends both. */
   start(): Promise<Executor>;
+}
+
+/** Whether a command can be run on a target. */
+export function knows(target: Target, command: string): boolean {
+  return target.commands?.has(command.split(" ", 1)[0] ?? "") ?? true;
 }

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { Feature } from "../target.js";
+import type { Feature, Target } from "../target.js";
 
 /** What a file system needs for a kind of command, or none. */
 interface Kind {
@@ -77,7 +77,7 @@ const time = fc.oneof(
 );
 const openFlags = fc
   .tuple(
-    fc.constantFrom("O_RDONLY", "O_WRONLY", "O_RDWR", "O_PATH"),
+    fc.constantFrom("O_RDONLY", "O_WRONLY", "O_RDWR"),
     fc.subarray(["O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND", "O_NOFOLLOW", "O_DIRECTORY"], {
       maxLength: 3,
     }),
@@ -111,12 +111,15 @@ const kinds: readonly Kind[] = [
     command: words("symlink", fc.constantFrom("a", "b/c", "a/../d", ".", "no/where"), path),
   },
   { weight: 2, command: words("readlink", path) },
+  { weight: 1, command: words("mknod", path, mode) },
   {
     weight: 2,
+    needs: "kernel",
     command: fc
-      .tuple(path, fc.constantFrom("S_IFREG", "S_IFIFO", "S_IFSOCK"), mode)
+      .tuple(path, fc.constantFrom("S_IFIFO", "S_IFSOCK"), mode)
       .map(([at, type, bits]) => `mknod ${at} ${type}|${bits}`),
   },
+  { weight: 1, needs: "kernel", command: words("open", slot, path, "O_PATH") },
   { weight: 8, command: words("open", slot, path, openFlags, mode) },
   { weight: 3, command: words("open", slot, path, "O_RDWR|O_CREAT", "0666") },
   { weight: 1, needs: "tmpfile", command: words("open", slot, path, "O_RDWR|O_TMPFILE", mode) },
@@ -225,14 +228,13 @@ export const beginning: readonly string[] = [
   "open 2 a O_RDONLY|O_DIRECTORY",
 ];
 
-/** Sequences of commands for a file system that lacks some features. */
-export function sequences(lacks: readonly Feature[]): fc.Arbitrary<string[]> {
+/** Sequences of commands that a file system can be asked for. */
+export function sequences({ lacks = [], commands }: Target): fc.Arbitrary<string[]> {
   const possible = kinds.filter(({ needs }) => needs === undefined || !lacks.includes(needs));
-  const command = fc.oneof(
-    ...possible.map(({ weight, command }) => ({ weight, arbitrary: command })),
-  );
-  return fc.array(
-    fc.tuple(where, command).map((parts) => parts.join("")),
-    { minLength: 1, maxLength: 100, size: "max" },
-  );
+  const any = fc.oneof(...possible.map(({ weight, command }) => ({ weight, arbitrary: command })));
+  const command =
+    commands === undefined
+      ? fc.tuple(where, any).map((parts) => parts.join(""))
+      : any.filter((text) => commands.has(text.split(" ", 1)[0] ?? ""));
+  return fc.array(command, { minLength: 1, maxLength: 100, size: "max" });
 }

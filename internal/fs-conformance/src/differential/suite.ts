@@ -21,7 +21,7 @@ export function testDifferential(target: Target, reference: Target): void {
     async () => {
       await using native = await reference.start();
       await using tested = await target.start();
-      const property = fc.asyncProperty(sequences(target.lacks ?? []), async (sequence) => {
+      const property = fc.asyncProperty(sequences(target), async (sequence) => {
         const commands = [...beginning, ...sequence, "tree"];
         const [expected, actual] = await Promise.all([native.run(commands), tested.run(commands)]);
         const show = (answers: string[]) =>

@@ -26,22 +26,28 @@ export function rename(
   newName: string,
   flags: number,
 ): number {
+  const known = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+  if ((flags & ~known) !== 0) return -EINVAL;
+  if ((flags & RENAME_EXCHANGE) !== 0 && flags !== RENAME_EXCHANGE) return -EINVAL;
   const from = tree.directory(parent);
   const to = tree.directory(newParent);
   const node = tree.child(parent, name);
   const replaced = tree.child(newParent, newName);
   if (from === undefined || to === undefined) return -ENOTDIR;
   if (node === undefined || to.nlink === 0) return -ENOENT;
+  // In the order of the kernel's own checks.
+  if ((flags & RENAME_NOREPLACE) !== 0 && replaced !== undefined) return -EEXIST;
+  if ((flags & RENAME_EXCHANGE) !== 0 && replaced === undefined) return -ENOENT;
   if (isInside(to, node)) return -EINVAL;
-  if ((flags & RENAME_EXCHANGE) !== 0) {
-    if (replaced === undefined) return -ENOENT;
-    if ((flags & ~RENAME_EXCHANGE) !== 0 || isInside(from, replaced)) return -EINVAL;
-    exchange(from, name, node, to, newName, replaced);
-    return 0;
+  if (replaced !== undefined && isInside(from, replaced)) {
+    return (flags & RENAME_EXCHANGE) !== 0 ? -EINVAL : -ENOTEMPTY;
   }
+  if (replaced === node) return 0;
   if (replaced !== undefined) {
-    if ((flags & RENAME_NOREPLACE) !== 0) return -EEXIST;
-    if (replaced === node) return 0;
+    if ((flags & RENAME_EXCHANGE) !== 0) {
+      exchange(from, name, node, to, newName, replaced);
+      return 0;
+    }
     const refusal = cannotReplace(node, replaced);
     if (refusal < 0) return refusal;
   }

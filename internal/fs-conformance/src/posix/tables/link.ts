@@ -210,7 +210,7 @@ export const readlink = `
 make $ n
 readlink n -> EINVAL
 
-# readlink cuts off what does not fit, without a word
+#[kernel] readlink cuts off what does not fit, without a word
 symlink target l
 readlink l 3 -> tar
 

@@ -79,6 +79,9 @@ setxattr f user. 1 -> EINVAL
 write f x
 setxattr f user.(n)*250 1
 getxattr f user.(n)*250 -> 1
+
+#[kernel] longer names of extended attributes are out of range
+write f x
 setxattr f user.(n)*251 1 -> ERANGE
 
 #[trusted,kernel] trusted attributes are root's
