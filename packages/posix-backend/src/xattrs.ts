@@ -31,13 +31,16 @@ function hostName(share: Share, name: string): string | number {
   return share.allowsPrivilegedXattrs || name.startsWith("user.") ? name : -EOPNOTSUPP;
 }
 
-/** The client's name of an attribute of the host, or undefined for one that is not shown to the caller. */
-function clientName(share: Share, ctx: RequestContext, name: string): string | undefined {
-  // As the host's kernel does: names of this class are shown to root alone.
-  if (ctx.uid !== 0 && name.startsWith("trusted.")) return undefined;
+/** The client's name of an attribute of the host, or undefined for one that it may not have. */
+function clientName(share: Share, name: string): string | undefined {
   if (isAcl(name)) return share.settings.posixAcl ? name : undefined;
   if (share.xattrMap !== undefined) return share.xattrMap.toClient(name);
   return share.allowsPrivilegedXattrs || name.startsWith("user.") ? name : undefined;
+}
+
+/** As the host's kernel does it, names of the `trusted` class are listed for root alone. */
+function isListed(ctx: RequestContext, name: string): boolean {
+  return ctx.uid === 0 || !name.startsWith("trusted.");
 }
 
 /** `share.name` set to the attribute's name and the fd of the node; or a negated errno. */
@@ -100,9 +103,9 @@ export function listxattr(
   let shown = 0;
   for (let start = 0; start < length; ) {
     const end = everyName.indexOf(0, start);
-    const name = clientName(share, ctx, everyName.toString("latin1", start, end));
+    const name = clientName(share, everyName.toString("latin1", start, end));
     start = end + 1;
-    if (name === undefined) continue;
+    if (name === undefined || !isListed(ctx, name)) continue;
     if (list.length > 0) {
       if (shown + name.length + 1 > list.length) return -ERANGE;
       Buffer.from(list.buffer, list.byteOffset, list.length).write(name, shown, "latin1");
