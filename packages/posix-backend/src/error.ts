@@ -9,6 +9,7 @@
  * - `ERR_POSIX_FILE_HANDLES`: `inodeFileHandles` is `mandatory`, and they cannot be used;
  * - `ERR_POSIX_THREAD`: a backend for a thread was made of something else than a `SharedPosixShare`, or
  *   for more threads than it is for;
+ * - `ERR_POSIX_NODES`: saved nodes are malformed, of another version or of another directory;
  * - `ERR_POSIX_OPTION`: an option is out of range;
  * - `ERR_POSIX_WATCH`: the user has no inotify instance left, which `watch` needs.
  */

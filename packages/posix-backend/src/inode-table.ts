@@ -86,7 +86,7 @@ export class InodeTable {
     this.#slots.claim(0, 0);
     this.#slots.claim(ROOT_SLOT, 0);
     const at = this.#memory.recordAt(ROOT_SLOT);
-    this.#describe(at, stat, metaOf(NodeKind.pinned, stat.mode, volume));
+    this.#describe(at, stat, metaOf(NodeKind.pinned, stat.mode, volume), 1);
     this.#memory.write(at + record.fd, rootFd);
     this.#memory.add(header.nodes, 1);
     this.#index.insert(ROOT_SLOT);
@@ -138,7 +138,7 @@ export class InodeTable {
   find(stat: StatBuffer): number | undefined {
     this.#memory.lock();
     const volume = this.#volumes.find(stat);
-    const slot = volume < 0 ? 0 : this.#firstWithNumber(volume, stat);
+    const slot = volume < 0 ? 0 : this.#firstWithNumber(volume, stat.inoLow, stat.inoHigh);
     const nodeid = slot === 0 ? undefined : this.#nodeidOf(slot);
     this.#memory.unlock();
     return nodeid;
@@ -148,8 +148,7 @@ export class InodeTable {
   nodeids(): number[] {
     const nodeids: number[] = [];
     this.#slots.forEach((slot) => {
-      const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
-      if (slot >= ROOT_SLOT && kind !== NodeKind.name) nodeids.push(this.#nodeidOf(slot));
+      if (this.#isNode(slot)) nodeids.push(this.#nodeidOf(slot));
     });
     return nodeids;
   }
@@ -187,6 +186,70 @@ export class InodeTable {
     return { volume: this.#volumes.find(stat), inoLow: stat.inoLow, inoHigh: stat.inoHigh };
   }
 
+  /** How often the client was given a node that it holds. */
+  lookups(nodeid: number): number {
+    const slot = this.#slotOf(nodeid);
+    return slot === 0 ? 0 : this.#memory.read(this.#memory.recordAt(slot) + record.lookups);
+  }
+
+  /** The node with this inode number on the volume of the node `nodeid`, as {@link find}. */
+  findBeside(nodeid: number, ino: number): number | undefined {
+    const slot = this.#slotOf(nodeid);
+    if (slot === 0) return undefined;
+    const volume = volumeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+    const found = this.#firstWithNumber(volume, ino >>> 0, Math.floor(ino / 0x1_0000_0000));
+    return found === 0 ? undefined : this.#nodeidOf(found);
+  }
+
+  /** Whether nodes are on more than one volume. */
+  get hasSubmounts(): boolean {
+    return this.#volumes.count > 1;
+  }
+
+  /** A generation that no node has had: for {@link reserve}. */
+  nextGeneration(): number {
+    return this.#slots.nextFloor();
+  }
+
+  /**
+   * Adds a node that the client holds from before, with its inode gone until {@link revive} finds it; the
+   * root is there. False when there is no room for it.
+   */
+  reserve(nodeid: number, type: number, lookups: number): boolean {
+    if (nodeid === ROOT_NODEID) return true;
+    const slot = slotOfNodeid(nodeid);
+    if (!this.#slots.claim(slot, generationOfNodeid(nodeid))) return false;
+    const at = this.#memory.recordAt(slot);
+    this.#memory.write(at + record.lookups, lookups);
+    this.#memory.write(at + record.meta, metaOf(NodeKind.gone, type, 0));
+    this.#memory.add(header.nodes, 1);
+    return true;
+  }
+
+  /** New nodes get generations from `floor` on. */
+  raiseGenerations(floor: number): void {
+    this.#slots.raiseFloor(floor);
+  }
+
+  /** The inode of a reserved node is found again. As {@link adopt}; 0, or a negated errno. */
+  revive(nodeid: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): number {
+    const memory = this.#memory;
+    const isNewVolume = this.#volumes.find(stat) < 0;
+    const volume = isNewVolume ? this.#volumes.add(fd, stat) : this.#volumes.find(stat);
+    memory.lock();
+    // Two nodes with one inode there cannot be: the name leads to another file than it did.
+    const isTaken = volume >= 0 && this.#firstWithNumber(volume, stat.inoLow, stat.inoHigh) !== 0;
+    const lookups = this.lookups(nodeid);
+    let result = volume < 0 ? -ENFILE : isTaken ? -ESTALE : 0;
+    const slot = slotOfNodeid(nodeid);
+    if (result === 0) result = this.#fill(slot, fd, stat, volume, undefined, parent, name, lookups);
+    if (result < 0) this.#unused.push(fd);
+    if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
+    memory.unlock();
+    this.#closeUnused();
+    return result;
+  }
+
   /** Whether there are nodes that must be told of new names, with {@link rename}. */
   get needsNames(): boolean {
     return this.#memory.read(header.named) > 0;
@@ -220,8 +283,7 @@ export class InodeTable {
   /** Forgets everything but the root. No other thread may be at work. */
   clear(): void {
     this.#slots.forEach((slot) => {
-      const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
-      if (slot > ROOT_SLOT && kind !== NodeKind.name) this.#remove(slot);
+      if (slot !== ROOT_SLOT && this.#isNode(slot)) this.#remove(slot);
     });
     this.#closeUnused();
   }
@@ -239,6 +301,11 @@ export class InodeTable {
     this.clear();
     this.#remove(ROOT_SLOT);
     this.#closeUnused();
+  }
+
+  #isNode(slot: number): boolean {
+    const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+    return kind !== 0 && kind !== NodeKind.name;
   }
 
   /** 0 for a nodeid that the client does not hold. */
@@ -337,14 +404,14 @@ export class InodeTable {
     return 0;
   }
 
-  #firstWithNumber(volume: number, stat: StatBuffer): number {
-    let slot = this.#index.first(volume, stat.inoLow, stat.inoHigh);
+  #firstWithNumber(volume: number, inoLow: number, inoHigh: number): number {
+    let slot = this.#index.first(volume, inoLow, inoHigh);
     for (; slot !== 0; slot = this.#index.next(slot)) {
       const at = this.#memory.recordAt(slot);
       const meta = this.#memory.read(at + record.meta);
       if (
-        this.#memory.read(at + record.inoLow) === stat.inoLow &&
-        this.#memory.read(at + record.inoHigh) === stat.inoHigh &&
+        this.#memory.read(at + record.inoLow) === inoLow &&
+        this.#memory.read(at + record.inoHigh) === inoHigh &&
         volumeOf(meta) === volume &&
         kindOf(meta) !== NodeKind.alias
       ) {
@@ -387,19 +454,38 @@ export class InodeTable {
     parent: number,
     name: Uint8Array,
   ): number {
+    const slot = this.#slots.take();
+    if (slot === 0) return -ENFILE;
+    this.#memory.add(header.nodes, 1);
+    const result = this.#fill(slot, fd, stat, volume, link, parent, name, 1);
+    if (result === 0) return slot;
+    this.#memory.add(header.nodes, -1);
+    this.#slots.give(slot);
+    return result;
+  }
+
+  /** Describes a node in a slot that is its own; 0, or a negated errno with `fd` left to the caller. */
+  #fill(
+    slot: number,
+    fd: number,
+    stat: StatBuffer,
+    volume: number,
+    link: Link | undefined,
+    parent: number,
+    name: Uint8Array,
+    lookups: number,
+  ): number {
     const memory = this.#memory;
     const hasHandles = this.#volumes.mountFd(volume) >= 0;
     if (!hasHandles && this.#policy === "mandatory") return -EOPNOTSUPP;
     const mayPin = memory.read(header.pinned) < memory.read(header.maxPinned);
     const mustPin = link !== undefined || (!hasHandles && parent === 0);
     if (mustPin && !mayPin) return -ENFILE;
-    const slot = this.#slots.take();
-    if (slot === 0) return -ENFILE;
 
     const pin = mustPin || (!hasHandles && mayPin);
     const kind = link !== undefined ? NodeKind.alias : pin ? NodeKind.pinned : NodeKind.cached;
     const at = memory.recordAt(slot);
-    this.#describe(at, stat, metaOf(kind, stat.mode, volume));
+    this.#describe(at, stat, metaOf(kind, stat.mode, volume), lookups);
     if (link !== undefined) {
       memory.write(at + record.payload, link.volume);
       memory.write(at + record.payload + 1, link.inoLow);
@@ -407,13 +493,9 @@ export class InodeTable {
     }
     if (!hasHandles && !pin) {
       const birth = [stat.birthSeconds, stat.birthNanoseconds] as const;
-      if (!this.#names.record(slot, parent, name, birth)) {
-        this.#slots.give(slot);
-        return -ENFILE;
-      }
+      if (!this.#names.record(slot, parent, name, birth)) return -ENFILE;
     }
     this.#volumes.retain(volume);
-    memory.add(header.nodes, 1);
     this.#index.insert(slot);
     if (pin) {
       memory.write(at + record.fd, fd);
@@ -421,11 +503,11 @@ export class InodeTable {
     } else {
       this.#putInCache(slot, fd);
     }
-    return slot;
+    return 0;
   }
 
-  #describe(at: number, stat: StatBuffer, meta: number): void {
-    this.#memory.write(at + record.lookups, 1);
+  #describe(at: number, stat: StatBuffer, meta: number, lookups: number): void {
+    this.#memory.write(at + record.lookups, lookups);
     this.#memory.write(at + record.inoLow, stat.inoLow);
     this.#memory.write(at + record.inoHigh, stat.inoHigh);
     this.#memory.write(at + record.meta, meta);
@@ -480,7 +562,10 @@ export class InodeTable {
     }
     let fd: number;
     const meta = memory.read(at + record.meta);
-    if (kindOf(meta) === NodeKind.named) {
+    if (kindOf(meta) === NodeKind.gone) {
+      memory.unlock();
+      fd = -ESTALE;
+    } else if (kindOf(meta) === NodeKind.named) {
       const name = new Uint8Array(NAME_MAX + 1);
       const parent = this.#names.read(slot, name);
       memory.unlock();
@@ -538,8 +623,12 @@ export class InodeTable {
     const at = memory.recordAt(slot);
     const meta = memory.read(at + record.meta);
     const kind = kindOf(meta);
-    this.#index.remove(slot);
     memory.add(header.nodes, -1);
+    if (kind === NodeKind.gone) {
+      this.#slots.give(slot);
+      return;
+    }
+    this.#index.remove(slot);
     if (kind === NodeKind.pinned || kind === NodeKind.alias) {
       if (slot !== ROOT_SLOT) memory.add(header.pinned, -1);
       this.#unused.push(memory.read(at + record.fd));

@@ -14,6 +14,8 @@ export const NodeKind = {
   alias: 5,
   /** No node, but more bytes of the name of one. */
   name: 6,
+  /** The inode is gone, but the client has not forgotten the node. */
+  gone: 7,
 } as const;
 
 // The meta word of a record, from the lowest bit: 3 bits kind, 4 bits type (of S_IFMT), 6 bits length of

@@ -28,6 +28,7 @@ import * as files from "./files.js";
 import { HostLocks } from "./host-locks.js";
 import { ROOT_NODEID } from "./inode-table.js";
 import * as namespace from "./namespace.js";
+import * as snapshot from "./node-snapshot.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
 import type { WatcherAddress } from "./watch/remote-registry.js";
@@ -145,6 +146,25 @@ export class PosixBackend implements FsBackend, Disposable {
 
   attachNotifier(notifier: Notifier): void {
     this.#watcher?.attach(notifier);
+  }
+
+  /**
+   * What the client holds, nodes and open files, as bytes: for the snapshot of a machine that goes on later.
+   * The client must be at rest.
+   */
+  saveNodes(): Uint8Array {
+    return snapshot.saveNodes(this.#share);
+  }
+
+  /**
+   * Takes up what {@link saveNodes} of a backend of the same directory wrote, in place of what the client
+   * holds now. Every node is looked up again beneath the root, no symbolic link followed; what is no longer
+   * there answers ESTALE, and files that cannot be opened again EBADF.
+   *
+   * @throws {@link PosixBackendError} with `ERR_POSIX_NODES`, for bytes that are anything else.
+   */
+  restoreNodes(saved: Uint8Array): void {
+    snapshot.restoreNodes(this.#share, saved);
   }
 
   init(info: SessionInfo): void {

@@ -7,11 +7,16 @@ import {
   SLOT_BITS,
 } from "./node-memory.js";
 
-const MAX_GENERATION = 2 ** (53 - SLOT_BITS) - 1;
+export const MAX_GENERATION = 2 ** (53 - SLOT_BITS) - 1;
 
 /** Slot and generation as one number, below 2^53 and never the same for two nodes. */
 export function nodeidOf(slot: number, generation: number): number {
   return generation * MAX_SLOTS + slot;
+}
+
+/** Whether a number can be a nodeid (or a handle, which are made alike). */
+export function isNodeid(value: number): boolean {
+  return Number.isSafeInteger(value) && slotOfNodeid(value) > 0;
 }
 
 export function slotOfNodeid(nodeid: number): number {
@@ -67,6 +72,22 @@ export class SlotAllocator {
     return true;
   }
 
+  /** A generation that no node has had. */
+  nextFloor(): number {
+    const memory = this.#memory;
+    let floor = memory.read(header.generationFloor);
+    this.forEach((slot) => {
+      floor = Math.max(floor, memory.read(memory.recordAt(slot) + record.generation) + 1);
+    });
+    return floor;
+  }
+
+  /** New nodes get generations from `floor` on. */
+  raiseFloor(floor: number): void {
+    const memory = this.#memory;
+    memory.write(header.generationFloor, Math.max(floor, memory.read(header.generationFloor)));
+  }
+
   give(slot: number): void {
     const memory = this.#memory;
     const at = memory.recordAt(slot);
@@ -85,7 +106,7 @@ export class SlotAllocator {
     else if (memory.read(blockAt) === 0 && block > firstFree) this.#discard(block);
   }
 
-  /** Calls `visit` with every slot that is in use; `visit` may give that slot back. */
+  /** Calls `visit` with every slot that is in use or used up; `visit` may give that slot back. */
   forEach(visit: (slot: number) => void): void {
     const memory = this.#memory;
     for (let first = 0; first < memory.slots; first += BLOCK_SLOTS) {

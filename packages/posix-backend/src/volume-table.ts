@@ -62,6 +62,15 @@ export class VolumeTable {
     return index;
   }
 
+  /** How many volumes there are. */
+  get count(): number {
+    let count = 0;
+    for (let index = 0; index < MAX_VOLUMES; index++) {
+      if (this.#memory.read(this.#memory.volumeAt(index) + volume.nodes) > 0) count++;
+    }
+    return count;
+  }
+
   /** The fd beneath which file handles of the volume are opened; -1 where they cannot be. */
   mountFd(index: number): number {
     return this.#memory.read(this.#memory.volumeAt(index) + volume.mountFd) - 1;

@@ -1,0 +1,149 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { O_APPEND, O_RDWR } from "@supermachine/fuse-protocol";
+import { openDescriptors, runs, TemporaryDirectory } from "@supermachine-internal/testing";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { PosixBackendError } from "../src/index.js";
+import { asRoot, Client, outcome, root } from "./client.js";
+
+function fill(path: string): void {
+  mkdirSync(join(path, "a/b"), { recursive: true });
+  writeFileSync(join(path, "a/b/file"), "contents");
+  writeFileSync(join(path, "a/other"), "other");
+  symlinkSync("b/file", join(path, "a/link"));
+}
+
+test("a restored backend goes on with the nodes and open files of the one that was saved", () => {
+  using dir = new TemporaryDirectory();
+  fill(dir.path);
+  using before = new Client(dir.path);
+  const file = before.walk("a/b/file");
+  const link = before.walk("a/link");
+  const directory = before.walk("a");
+  before.walk("a/b/file");
+  const reading = before.open(file);
+  const appending = before.open(file, O_RDWR | O_APPEND);
+  before.backend.opendir(asRoot, directory, 0, before.opened);
+  const listing = before.opened.fh;
+  const saved = before.backend.saveNodes();
+
+  using after = new Client(dir.path);
+  after.walk("a/other");
+  after.backend.restoreNodes(saved);
+  expect(after.backend.inodeCount).toBe(before.backend.inodeCount);
+  expect(after.backend.handleCount).toBe(3);
+  expect(after.attr(file).ino).toBe(before.attr(file).ino);
+  expect(after.read(reading)).toBe("contents");
+  expect(outcome(after.write(reading, "no"))).toBe("EBADF");
+  expect(after.write(appending, "!")).toBe(1);
+  expect(before.read(reading)).toBe("contents!");
+  expect(after.backend.readlink(asRoot, link, Buffer.alloc(100))).toBe("b/file".length);
+  const sink = { add: () => true };
+  expect(after.backend.readdir(asRoot, directory, listing, 0, sink)).toBe(0);
+  // Names lead to the nodes the client has, and new nodes and handles are not mistaken for old ones.
+  expect(after.walk("a/b/file")).toBe(file);
+  expect(before.walk("a/other")).not.toBe(after.walk("a/other"));
+  expect([reading, appending, listing]).not.toContain(after.open(file));
+  // Three lookups before and one after: forgotten only when all are taken back.
+  after.backend.forget(file, 2);
+  expect(after.attr(file).size).toBe(9);
+  after.backend.forget(file, 1);
+  expect(outcome(after.backend.lookup(asRoot, file, "x", after.entry))).toBe("ESTALE");
+});
+
+test("what is gone when it is restored is ESTALE, until it is forgotten", () => {
+  using dir = new TemporaryDirectory();
+  fill(dir.path);
+  using before = new Client(dir.path);
+  const [file, other, directory] = ["a/b/file", "a/other", "a/b"].map((path) => before.walk(path));
+  unlinkSync(join(dir.path, "a/other"));
+  const saved = before.backend.saveNodes();
+  rmSync(join(dir.path, "a/b"), { recursive: true });
+  writeFileSync(join(dir.path, "a/b"), "a file now");
+
+  using after = new Client(dir.path);
+  after.backend.restoreNodes(saved);
+  for (const nodeid of [file, other, directory]) {
+    expect(after.tryOpen(nodeid ?? 0)).toBe("ESTALE");
+  }
+  const known = after.backend.inodeCount;
+  after.walk("a/b");
+  expect(after.backend.inodeCount).toBe(known + 1);
+  for (const nodeid of [file, other, directory]) after.backend.forget(nodeid ?? 0, 2);
+  expect(after.backend.inodeCount).toBe(known + 1 - 3);
+});
+
+test("no saved name is followed out of the directory", () => {
+  using dir = new TemporaryDirectory();
+  using outside = new TemporaryDirectory();
+  fill(dir.path);
+  fill(outside.path);
+  using before = new Client(dir.path);
+  const file = before.walk("a/b/file");
+  const directory = before.walk("a");
+  const saved = before.backend.saveNodes();
+  // The host puts a link to elsewhere in the place of the directory.
+  renameSync(join(dir.path, "a"), join(dir.path, "aside"));
+  symlinkSync(join(outside.path, "a"), join(dir.path, "a"));
+
+  using after = new Client(dir.path);
+  after.backend.restoreNodes(saved);
+  expect(after.tryOpen(file)).toBe("ESTALE");
+  expect(outcome(after.backend.lookup(asRoot, directory, "other", after.entry))).toBe("ESTALE");
+});
+
+test("saved nodes of another directory are refused, and nothing is changed", () => {
+  using dir = new TemporaryDirectory();
+  using other = new TemporaryDirectory();
+  fill(dir.path);
+  using before = new Client(dir.path);
+  using after = new Client(other.path);
+  mkdirSync(join(other.path, "kept"));
+  const kept = after.walk("kept");
+  expect(() => after.backend.restoreNodes(before.backend.saveNodes())).toThrow(PosixBackendError);
+  expect(() => after.backend.restoreNodes(new Uint8Array(3))).toThrow(/ERR_POSIX_NODES|not saved/);
+  expect(after.attr(kept).mode & 0o777).toBe(0o755);
+});
+
+test("saved nodes for which there is no room are refused", () => {
+  using dir = new TemporaryDirectory();
+  for (let i = 0; i < 50; i++) writeFileSync(join(dir.path, `${i}`), "");
+  using before = new Client(dir.path);
+  for (let i = 0; i < 50; i++) before.walk(`${i}`);
+  using after = new Client(dir.path, { maxInodes: 20 });
+  expect(() => after.backend.restoreNodes(before.backend.saveNodes())).toThrow(/maxInodes/);
+  expect(after.backend.inodeCount).toBe(1);
+  after.walk("7");
+});
+
+test("whatever saved nodes say, a restored backend stays usable and leaks nothing", () => {
+  using dir = new TemporaryDirectory();
+  fill(dir.path);
+  const before = openDescriptors();
+  {
+    using client = new Client(dir.path);
+    client.open(client.walk("a/b/file"));
+    client.walk("a/link");
+    const saved = client.backend.saveNodes();
+    // Behind the version and the root path, which would refuse nearly everything.
+    const first = 10 + Buffer.byteLength(dir.path);
+    const change = fc.tuple(fc.integer({ min: first, max: saved.length - 1 }), fc.nat(255));
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 4 }), (changes) => {
+        const bytes = saved.slice();
+        for (const [at, value] of changes) bytes[at] = value;
+        try {
+          client.backend.restoreNodes(bytes);
+        } catch (error) {
+          if (!(error instanceof PosixBackendError)) throw error;
+        }
+        expect(client.lookup(root, "a")).toBe(0);
+        client.backend.destroy();
+        expect(client.backend.inodeCount).toBe(1);
+      }),
+      { numRuns: runs(300) },
+    );
+  }
+  expect(openDescriptors()).toEqual(before);
+});
