@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { O_RDWR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
+import { FATTR_MODE, O_RDWR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
 import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect, test } from "vitest";
 import type { SymlinkPolicy } from "../src/index.js";
@@ -159,6 +159,29 @@ test("a known name that becomes a link outside is not followed (CVE-2016-9602, C
   client.create(directory, "made");
   expect(lstatSync(join(share, "moved/made")).isFile()).toBe(true);
   expect(() => client.create(root, "file", 0o644, asRoot, O_RDWR)).toThrow("ELOOP");
+  expect(readFileSync(join(dir.path, "outside/file"), "utf8")).toBe("CANARY");
+});
+
+test("a file and a directory keep what they are while their names move (CVE-2018-19364, CVE-2018-19489)", () => {
+  using dir = new TemporaryDirectory();
+  const share = buildTree(dir.path);
+  using client = new Client(share);
+  const file = client.walk("file");
+  const deep = client.walk("dir/deep");
+  const fh = client.open(file, O_RDWR);
+  const { backend } = client;
+  expect(outcome(backend.rename(asRoot, root, "file", deep, "moved", 0))).toBe(0);
+  expect(outcome(backend.rename(asRoot, root, "dir", root, "elsewhere", 0))).toBe(0);
+  // Their old names become others, one of them from the host and leading outside.
+  symlinkSync(join(dir.path, "outside"), join(share, "dir"));
+  writeFileSync(join(share, "file"), "other");
+  client.write(fh, "INSIDE");
+  expect(client.read(client.open(file))).toBe("INSIDE");
+  expect(client.setattr(file, { valid: FATTR_MODE, mode: 0o600 })).toBe(0);
+  expect(client.walk("elsewhere/deep/moved")).toBe(file);
+  expect(client.list(deep)).toContain("moved");
+  expect(readFileSync(join(share, "file"), "utf8")).toBe("other");
+  expect(readFileSync(join(share, "elsewhere/deep/moved"), "utf8")).toBe("INSIDE");
   expect(readFileSync(join(dir.path, "outside/file"), "utf8")).toBe("CANARY");
 });
 

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -17,14 +17,11 @@ import {
   S_IFBLK,
   S_IFCHR,
 } from "@supermachine/fuse-protocol";
-import {
-  type OwnFacility,
-  requireFacility,
-  TemporaryDirectory,
-} from "@supermachine-internal/testing";
+import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect, test } from "vitest";
 import { PosixBackend, PosixBackendError, type PosixBackendOptions } from "../src/index.js";
 import { asRoot, Client, callerContext, outcome, root } from "./client.js";
+import { mounting } from "./mounting.js";
 
 const asSuperuser = requireFacility("linux", "root").test;
 const alice = callerContext(1000, 1001);
@@ -284,15 +281,6 @@ asSuperuser("access answers for the caller, by mode and owner", () => {
   using readOnly = new Client(dir.path, { readOnly: true });
   expect(outcome(readOnly.backend.access(asRoot, readOnly.walk("file"), 2))).toBe("EROFS");
 });
-
-/** The right to mount, which containers keep from root. */
-const mounting: OwnFacility = {
-  name: "mount",
-  missing:
-    spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]).status === 0
-      ? undefined
-      : "mount(2) is not allowed",
-};
 
 requireFacility("linux", "root", mounting).test(
   "submounts are announced to a client that asks, and are a share like any other",

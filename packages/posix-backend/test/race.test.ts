@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   mkdirSync,
@@ -15,12 +15,13 @@ import { requireFacility, TemporaryDirectory } from "@supermachine-internal/test
 import { expect } from "vitest";
 import type { SymlinkPolicy } from "../src/index.js";
 import { asRoot, Client, outcome, root } from "./client.js";
+import { mounting } from "./mounting.js";
 
 const DURATION_MS = 2000;
-const swapper = fileURLToPath(new URL("./swapper.mjs", import.meta.url));
 
-async function startSwapper(share: string, outside: string): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [swapper, share, outside], {
+async function start(program: string, share: string, outside: string): Promise<ChildProcess> {
+  const path = fileURLToPath(new URL(program, import.meta.url));
+  const child = spawn(process.execPath, [path, share, outside], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   if (child.stdout === null) throw new Error("no stdout");
@@ -82,47 +83,76 @@ function attack(client: Client, tally: Map<string, number>): void {
 
 const { test } = requireFacility("linux");
 
-for (const symlinks of ["deny", "opaque", "follow"] satisfies SymlinkPolicy[]) {
-  test(`nothing outside is touched while the host swaps names (symlinks: ${symlinks})`, async () => {
-    using dir = new TemporaryDirectory();
-    const share = join(dir.path, "share");
-    const outside = join(dir.path, "outside");
-    mkdirSync(join(share, "dir"), { recursive: true });
-    mkdirSync(outside);
-    for (const path of ["share/file", "share/dir/file"]) {
-      writeFileSync(join(dir.path, path), "inside");
-    }
-    symlinkSync("dir/file", join(share, "link"));
-    writeFileSync(join(outside, "file"), "CANARY");
-    writeFileSync(join(outside, "secret"), "CANARY");
-    const before = statSync(join(outside, "file"));
-    const directoryBefore = statSync(outside);
-
-    using client = new Client(share, { symlinks });
-    const tally = new Map<string, number>();
-    const child = await startSwapper(share, outside);
-    try {
-      const end = Date.now() + DURATION_MS;
-      while (Date.now() < end) {
-        attack(client, tally);
-        expect(child.exitCode).toBe(null);
-      }
-    } finally {
-      child.kill("SIGKILL");
-      await once(child, "exit");
-    }
-
-    const seen = [...tally.keys()].sort();
-    expect(seen.filter((what) => what.includes("CANARY") || what.includes("secret"))).toEqual([]);
-    // Both forms were met, so that the swaps did hit.
-    expect(tally.get("read inside")).toBeGreaterThan(10);
-    expect(tally.get("not opened")).toBeGreaterThan(10);
-    expect(tally.get("create: done")).toBeGreaterThan(10);
+function prepare(base: string): { share: string; outside: string; untouched: () => void } {
+  const share = join(base, "share");
+  const outside = join(base, "outside");
+  mkdirSync(join(share, "dir"), { recursive: true });
+  mkdirSync(join(share, "other"));
+  mkdirSync(outside);
+  for (const path of ["share/file", "share/dir/file", "share/other/file"]) {
+    writeFileSync(join(base, path), "inside");
+  }
+  symlinkSync("dir/file", join(share, "link"));
+  writeFileSync(join(outside, "file"), "CANARY");
+  writeFileSync(join(outside, "secret"), "CANARY");
+  const before = statSync(join(outside, "file"));
+  const directoryBefore = statSync(outside);
+  const untouched = () => {
     expect(readdirSync(outside).sort()).toEqual(["file", "secret"]);
     expect(readFileSync(join(outside, "file"), "utf8")).toBe("CANARY");
     expect(statSync(join(outside, "file")).ctimeMs).toBe(before.ctimeMs);
     expect(statSync(outside).ctimeMs).toBe(directoryBefore.ctimeMs);
-    expect(client.backend.inodeCount).toBe(1);
-    expect(client.backend.handleCount).toBe(0);
+  };
+  return { share, outside, untouched };
+}
+
+/** Lets the client attack for a while, during which `child` must go on. */
+async function attackDuring(child: ChildProcess, client: Client): Promise<Map<string, number>> {
+  const tally = new Map<string, number>();
+  try {
+    const end = Date.now() + DURATION_MS;
+    while (Date.now() < end) {
+      attack(client, tally);
+      expect(child.exitCode).toBe(null);
+    }
+  } finally {
+    child.kill("SIGKILL");
+    await once(child, "exit");
+  }
+  const seen = [...tally.keys()].sort();
+  expect(seen.filter((what) => what.includes("CANARY") || what.includes("secret"))).toEqual([]);
+  expect(client.backend.inodeCount).toBe(1);
+  expect(client.backend.handleCount).toBe(0);
+  return tally;
+}
+
+for (const symlinks of ["deny", "opaque", "follow"] satisfies SymlinkPolicy[]) {
+  test(`nothing outside is touched while the host swaps names (symlinks: ${symlinks})`, async () => {
+    using dir = new TemporaryDirectory();
+    const { share, outside, untouched } = prepare(dir.path);
+    using client = new Client(share, { symlinks });
+    const tally = await attackDuring(await start("./swapper.mjs", share, outside), client);
+    // Both forms were met, so that the swaps did hit.
+    expect(tally.get("read inside")).toBeGreaterThan(10);
+    expect(tally.get("not opened")).toBeGreaterThan(10);
+    expect(tally.get("create: done")).toBeGreaterThan(10);
+    untouched();
   });
 }
+
+requireFacility("linux", "root", mounting).test(
+  "nothing outside is touched while the host mounts and unmounts file systems inside",
+  async () => {
+    using dir = new TemporaryDirectory();
+    const { share, outside, untouched } = prepare(dir.path);
+    try {
+      using client = new Client(share, { symlinks: "follow" });
+      const tally = await attackDuring(await start("./mounter.mjs", share, outside), client);
+      expect(tally.get("read inside")).toBeGreaterThan(10);
+      expect(tally.get("create: done")).toBeGreaterThan(10);
+      untouched();
+    } finally {
+      while (spawnSync("umount", ["--lazy", join(share, "dir")]).status === 0);
+    }
+  },
+);
