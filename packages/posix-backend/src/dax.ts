@@ -58,7 +58,7 @@ interface Mapping {
 
 /** The unit in which Linux maps: so many mappings fit a window. */
 const DAX_RANGE = 2 << 20;
-const SHORTEN_INTERVAL_MS = 250;
+const SETTLE_INTERVAL_MS = 250;
 /** A file's last byte: `loff_t` ends there; numbers are exact up to there. */
 const MAX_FILE_OFFSET = Number.MAX_SAFE_INTEGER;
 
@@ -69,7 +69,8 @@ const MAX_FILE_OFFSET = Number.MAX_SAFE_INTEGER;
  * truncated the file and the client does not know yet, would be stuck or ended, depending on its
  * hypervisor. So such pages become zeros: at once when the hypervisor reports the fault
  * ({@link DaxMappings.shorten}), else within a quarter of a second. When a file grows over its zeros, they
- * must be the file's again before the client hears of the new size: {@link DaxMappings.lengthen}.
+ * must be the file's again before the client hears of the new size ({@link DaxMappings.lengthen}), or within
+ * the same time for one that does not ask.
  */
 export class DaxMappings {
   readonly #share: Share;
@@ -129,7 +130,7 @@ export class DaxMappings {
       file.mappings.add(mapping);
       this.#byWindowOffset.set(windowOffset, mapping);
       this.#markOccupied(mapping, 1);
-      this.#timer ??= setInterval(() => this.shorten(), SHORTEN_INTERVAL_MS).unref();
+      this.#timer ??= setInterval(() => this.#settle(), SETTLE_INTERVAL_MS).unref();
     }
     this.#closeUnused(file);
     if (replaces !== undefined) this.#closeUnused(replaces.file);
@@ -217,6 +218,12 @@ export class DaxMappings {
     const file = { nodeid, mappings: new Set<Mapping>(), fd, writable, shortened: false };
     this.#files.set(nodeid, file);
     return file;
+  }
+
+  /** Brings every mapping in line with its file's size. */
+  #settle(): void {
+    this.lengthenAll();
+    this.shorten();
   }
 
   #shorten(mapping: Mapping, fileSize: number): boolean {

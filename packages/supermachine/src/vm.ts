@@ -41,6 +41,11 @@ export interface Mount {
    * false.
    */
   readonly dax?: boolean | "auto";
+  /**
+   * How much of the files can be mapped at a time: 2 to 65,536 MiB, a multiple of 2. It takes host memory only
+   * for what is mapped, and 1/64 of its size of the guest's. Default 256.
+   */
+  readonly daxWindowMiB?: number;
 }
 
 /** Options of {@link Vm.start}. */
@@ -242,18 +247,21 @@ async function machineConfig(
     ...(signal === undefined ? {} : { signal }),
     ...(onNotice === undefined ? {} : { onProgress: onNotice }),
   };
-  const shares: Share[] = mounts.map(({ host, guest, readOnly, symlinks, dax }, index) => {
-    if (!guest.startsWith("/")) {
-      throw new SupermachineError("ERR_OPTION", `${guest}: give an absolute path in the guest`);
-    }
-    return {
-      tag: `share${index}`,
-      host: resolve(host),
-      readOnly: readOnly ?? false,
-      symlinks: symlinks ?? "opaque",
-      dax: daxPolicy(dax ?? false, guest, hypervisor),
-    };
-  });
+  const shares: Share[] = mounts.map(
+    ({ host, guest, readOnly, symlinks, dax, daxWindowMiB = 256 }, index) => {
+      if (!guest.startsWith("/")) {
+        throw new SupermachineError("ERR_OPTION", `${guest}: give an absolute path in the guest`);
+      }
+      return {
+        tag: `share${index}`,
+        host: resolve(host),
+        readOnly: readOnly ?? false,
+        symlinks: symlinks ?? "opaque",
+        dax: daxPolicy(dax ?? false, guest, hypervisor),
+        daxWindowMiB: checkedWindow(daxWindowMiB),
+      };
+    },
+  );
   return {
     memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
     cpus: options.cpus ?? 1,
@@ -276,6 +284,14 @@ async function machineConfig(
       reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
     }),
   };
+}
+
+function checkedWindow(daxWindowMiB: number): number {
+  if (daxWindowMiB >= 2 && daxWindowMiB <= 65_536 && daxWindowMiB % 2 === 0) return daxWindowMiB;
+  throw new SupermachineError(
+    "ERR_OPTION",
+    `a DAX window of ${daxWindowMiB} MiB: give a multiple of 2 from 2 to 65536`,
+  );
 }
 
 /** QEMU 7.2 has no requests of vhost-user with which its process could be asked to map files. */

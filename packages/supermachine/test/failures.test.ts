@@ -45,6 +45,17 @@ describe.each(["process", "inline"] as const)("a machine that cannot start (%s)"
     await expect(start({ mounts, isolation })).rejects.toMatchObject({ code: "ERR_MOUNT" });
   });
 
+  test("a mount asks in vain for DAX under QEMU, and for a window out of range", async () => {
+    const mount = { host: runtime, guest: "/work", dax: true };
+    const underQemu = start({ mounts: [mount], isolation, hypervisor: "qemu" });
+    await expect(underQemu).rejects.toMatchObject({ code: "ERR_DAX_UNAVAILABLE" });
+    await expect(underQemu).rejects.toThrow('use dax: "auto"');
+    for (const daxWindowMiB of [0, 3, 65_538, Number.NaN]) {
+      const mounts = [{ ...mount, dax: "auto" as const, daxWindowMiB }];
+      await expect(start({ mounts, isolation })).rejects.toMatchObject({ code: "ERR_OPTION" });
+    }
+  });
+
   test("a kernel file that is no kernel is refused", async () => {
     vi.stubEnv("SUPERMACHINE_KERNEL", "/etc/passwd");
     const code = hypervisor === "kvm" ? "ERR_VMM_NOT_A_KERNEL" : "ERR_VM_BOOT_FAILED";

@@ -30,18 +30,18 @@ const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 /** A command that ignores this many signals is ended together with its machine. */
 const PATIENCE = 3;
 
-const mountOptions: Readonly<Record<string, Partial<Mount>>> = {
-  ro: { readOnly: true },
-  rw: { readOnly: false },
-  dax: { dax: true },
-  "dax=auto": { dax: "auto" },
-};
+const mountOptions = new Map<string, Partial<Mount>>([
+  ["ro", { readOnly: true }],
+  ["rw", { readOnly: false }],
+  ["dax", { dax: true }],
+  ["dax=auto", { dax: "auto" }],
+]);
 
 /** `HOST:GUEST` or `HOST:GUEST:ro,dax`; the guest path is absolute, so its colon is the last `:/`. */
 export function parseMount(text: string): Mount {
   const match = /^(?<host>.+?):(?<guest>\/[^:]*)(?::(?<options>[^:]+))?$/.exec(text);
   const { host, guest, options } = match?.groups ?? {};
-  const given = options?.split(",").map((option) => mountOptions[option]) ?? [];
+  const given = options?.split(",").map((option) => mountOptions.get(option)) ?? [];
   if (host === undefined || guest === undefined || given.includes(undefined)) {
     throw new SupermachineError(
       "ERR_OPTION",

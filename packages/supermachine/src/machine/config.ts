@@ -22,6 +22,7 @@ export interface Share {
   readonly readOnly: boolean;
   readonly symlinks: SymlinkPolicy;
   readonly dax: DaxPolicy;
+  readonly daxWindowMiB: number;
 }
 
 /** Everything needed to build a machine, as plain data: it may be built in another process. */

@@ -6,11 +6,6 @@ import { SupermachineError } from "../errors.js";
 import type { Share } from "./config.js";
 
 /**
- * Bytes of a share's DAX window. It takes host memory only for what is mapped, and of the guest's memory
- * 1/64 of its size for page descriptors.
- */
-const DAX_WINDOW = 256 << 20;
-/**
  * Under the policy `inode`, smaller files are read: mapping takes a request as well, and one of the
  * window's 2 MiB ranges.
  */
@@ -48,14 +43,14 @@ const rangeOf = ({ hostAddress, length }: FileWindow) => ({ hostAddress, length 
  * @throws {@link SupermachineError} `ERR_MOUNT` when the directory cannot be shared.
  */
 export function openShare(share: Share, createWindow?: (size: number) => FileWindow): FsDevice {
-  const { tag, host, readOnly, symlinks, dax } = share;
+  const { tag, host, readOnly, symlinks, dax, daxWindowMiB } = share;
   const options = { readOnly, symlinks };
   let window: FileWindow | undefined;
   try {
     if (dax === "never" || createWindow === undefined) {
       return new ShareDevice(tag, new PosixBackend(host, options));
     }
-    window = createWindow(DAX_WINDOW);
+    window = createWindow(daxWindowMiB * 2 ** 20);
     const daxMinFileSize = dax === "always" ? 0 : DAX_MIN_FILE_SIZE;
     return new ShareDevice(
       tag,
