@@ -1,5 +1,6 @@
 import {
   EBADF,
+  EFBIG,
   EINVAL,
   EIO,
   ENAMETOOLONG,
@@ -335,6 +336,19 @@ describe("a request", () => {
     const fields = { fh: 0n, offset: 0n, size: 5000, write_flags: 0, lock_owner: 0n, flags: 0 };
     const writer = new RequestWriter().struct(fuse_write_in, { ...fields, padding: 0 });
     await expect(client.request(FUSE_WRITE, 1, writer)).rejects.toEqual(errno(EINVAL));
+  });
+
+  it.each([
+    [2n ** 53n, EFBIG],
+    [2n ** 63n - 1n, EFBIG],
+    [2n ** 63n, EINVAL],
+    [2n ** 64n - 1n, EINVAL],
+  ])("that writes at %d is refused as Linux does", async (offset, error) => {
+    const { client } = await connect(new MemoryFs());
+    const fields = { fh: 0n, offset, size: 1, write_flags: 0, lock_owner: 0n, flags: 0 };
+    const writer = new RequestWriter().struct(fuse_write_in, { ...fields, padding: 0 });
+    const request = client.request(FUSE_WRITE, 1, writer.data(new Uint8Array(1)));
+    await expect(request).rejects.toEqual(errno(error));
   });
 
   const cut = fc.array(fc.integer({ min: 0, max: 50 }), { maxLength: 6 });

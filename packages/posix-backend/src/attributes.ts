@@ -7,6 +7,7 @@ import {
   ESTALE,
   FATTR_ATIME,
   FATTR_ATIME_NOW,
+  FATTR_CTIME,
   FATTR_GID,
   FATTR_KILL_SUIDGID,
   FATTR_MODE,
@@ -86,7 +87,8 @@ export function setattr(
   const { valid } = request;
   let result = 0;
   if ((valid & (FATTR_UID | FATTR_GID)) !== 0) result = changeOwner(share, fd, request);
-  else if (valid === 0) result = changeNothing(share, ctx, nodeid, fd);
+  // With the writeback cache the client gives its own time of change, which the host sets anyway.
+  else if ((valid & ~FATTR_CTIME) === 0) result = changeNothing(share, ctx, nodeid, fd);
   if (result === 0 && (valid & FATTR_MODE) !== 0) {
     result = sys.chmodLink(share.procFd, fd, request.mode & S_IALLUGO);
   }

@@ -124,9 +124,14 @@ export class Client implements Disposable {
     return buffer.toString("utf8", 0, length);
   }
 
-  setattr(nodeid: number, change: Partial<SetattrRequest>, fh?: number): number | string {
+  setattr(
+    nodeid: number,
+    change: Partial<SetattrRequest>,
+    fh?: number,
+    ctx = asRoot,
+  ): number | string {
     const reply = new AttrReply();
-    return outcome(this.backend.setattr(asRoot, nodeid, fh, { ...noChange, ...change }, reply));
+    return outcome(this.backend.setattr(ctx, nodeid, fh, { ...noChange, ...change }, reply));
   }
 
   /** The names of a directory, read `chunk` records at a time. */

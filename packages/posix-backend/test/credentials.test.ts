@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  FATTR_CTIME,
   FATTR_GID,
   FATTR_KILL_SUIDGID,
   FATTR_MODE,
@@ -13,6 +14,7 @@ import {
   O_TRUNC,
   S_IFIFO,
 } from "@supermachine/fuse-protocol";
+import type { RequestContext } from "@supermachine/fuse-server";
 import { requireFacility, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 import { asRoot, Client, callerContext, outcome, root } from "./client.js";
@@ -136,6 +138,30 @@ test("a change of owner clears the set-id bits, unless the mode is set with it",
   expect(ownerAndMode(path)).toBe("1000:0 755");
   client.setattr(nodeid, { valid: FATTR_GID | FATTR_MODE, gid: 1001, mode: 0o4755 });
   expect(ownerAndMode(path)).toBe("1000:1001 4755");
+});
+
+test("a change of nothing clears set-id bits for the owner, for root, and before a write", () => {
+  using dir = new TemporaryDirectory();
+  const path = join(dir.path, "file");
+  writeFileSync(path, "text");
+  chownSync(path, 1000, 5000);
+  using client = new Client(dir.path);
+  const nodeid = client.walk("file");
+  const afterNothing = (ctx: RequestContext, mode: number, valid = 0) => {
+    chmodSync(path, mode);
+    const result = client.setattr(nodeid, { valid }, undefined, ctx);
+    return [result, ownerAndMode(path)];
+  };
+  expect(afterNothing(asRoot, 0o6755)).toEqual([0, "1000:5000 755"]);
+  expect(afterNothing(alice, 0o6755, FATTR_CTIME)).toEqual([0, "1000:5000 755"]);
+  // Where the group may not execute it, its members keep the bit.
+  expect(afterNothing(alice, 0o6745)).toEqual([0, "1000:5000 745"]);
+  expect(afterNothing(callerContext(1000, 5000), 0o6745)).toEqual([0, "1000:5000 2745"]);
+  const stranger = callerContext(1002, 1002);
+  expect(afterNothing(stranger, 0o6755)).toEqual(["EPERM", "1000:5000 6755"]);
+  expect(afterNothing(stranger, 0o755)).toEqual([0, "1000:5000 755"]);
+  client.open(nodeid, O_RDWR);
+  expect(afterNothing(stranger, 0o6755)).toEqual([0, "1000:5000 755"]);
 });
 
 requireFacility("linux", "root", "program:setcap", "program:getcap").test(

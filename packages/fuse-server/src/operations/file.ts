@@ -1,4 +1,5 @@
 import {
+  EFBIG,
   EINVAL,
   EIO,
   ENOSYS,
@@ -66,7 +67,9 @@ export const write: OperationHandler = {
     if (backend.write === undefined) return -ENOSYS;
     const o = fuse_write_in.offsets;
     const fh = slot.u64(BODY + o.fh);
-    const offset = slot.u64(BODY + o.offset);
+    const offset = slot.s64(BODY + o.offset);
+    if (offset < 0) return -EINVAL;
+    if (offset > Number.MAX_SAFE_INTEGER) return -EFBIG;
     const buffers = slot.inputData(slot.u32(BODY + o.size));
     slot.setLockOwner(BODY + o.lock_owner);
     const writeFlags = slot.u32(BODY + o.write_flags);
