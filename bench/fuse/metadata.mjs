@@ -31,7 +31,7 @@ export async function measureMetadata({
   files = 5000,
 }) {
   const work = await mkdtemp(join(backing, "supermachine-bench-"));
-  /** @type {{ server: string, mounted: Mounted }[]} */
+  /** @type {{ server: import("./servers.mjs").Server, mounted: Mounted }[]} */
   const running = [];
   /** @type {Samples} */
   const samples = new Map();
@@ -40,7 +40,7 @@ export async function measureMetadata({
       const directory = join(work, `shared${index}`);
       await mkdir(directory);
       const mounted = await Mounted.start(server, directory, join(work, `mount${index}`));
-      running.push({ server: server.name, mounted });
+      running.push({ server, mounted });
     }
     // The first round warms up what needs it, for all, and does not count.
     for (let round = 0; round <= rounds; round++) {
@@ -50,8 +50,12 @@ export async function measureMetadata({
       for (const group of groups) {
         for (const { server, mounted } of running) {
           await mounted.forget();
-          const output = await runIn(mounted.path, program, group, set);
-          if (round > 0) record(samples, server, output);
+          const output = await runIn(mounted.path, program, group, set).catch((error) => {
+            if (server.ours) throw error;
+            note(`${server.name} failed: ${error.message}`);
+            return "";
+          });
+          if (round > 0) record(samples, server.name, output);
         }
       }
       for (const index of servers.keys())
@@ -81,8 +85,9 @@ function runIn(directory, program, group, [name = "", ...rest]) {
  * @param {string} output
  */
 function record(samples, server, output) {
-  for (const line of output.trimEnd().split("\n")) {
+  for (const line of output.split("\n")) {
     const [phase = "", rate] = line.split("\t");
+    if (rate === undefined) continue;
     const byServer = samples.get(phase) ?? new Map();
     samples.set(phase, byServer);
     byServer.set(server, [...(byServer.get(server) ?? []), Number(rate)]);
