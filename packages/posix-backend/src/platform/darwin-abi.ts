@@ -22,7 +22,7 @@ import {
 } from "@supermachine/fuse-protocol";
 import { defineStruct } from "@supermachine-internal/struct";
 import { STATX_BASIC_STATS, STATX_BTIME } from "../syscalls/constants.js";
-import { direntStruct, statfsStruct, statxStruct } from "../syscalls/structs.js";
+import { statfsStruct, statxStruct } from "../syscalls/structs.js";
 
 /** `struct stat` of sys/stat.h; each time is a `struct timespec` of two 64-bit numbers. */
 export const darwinStatStruct = defineStruct("stat", 144, {
@@ -66,15 +66,6 @@ export const darwinStatfsStruct = defineStruct("statfs", 2168, {
   f_mntfromname: { bytes: 1024 },
   f_flags_ext: "u32",
   f_reserved: { bytes: 28 },
-});
-
-/** `struct dirent` of sys/dirent.h up to its name, which is not the end of the record. */
-export const darwinDirentStruct = defineStruct("dirent", 21, {
-  d_ino: "u64",
-  d_seekoff: "u64",
-  d_reclen: "u16",
-  d_namlen: "u16",
-  d_type: "u8",
 });
 
 /** `fstore_t` and `fpunchhole_t` of sys/fcntl.h, for fcntl(2). */
@@ -189,67 +180,4 @@ export function statfsFromDarwin(from: Uint8Array, out: Uint8Array): void {
     },
     out,
   );
-}
-
-/** One name of a directory. */
-export interface DarwinDirent {
-  readonly ino: bigint;
-  /** `DT_...`, the same numbers as in Linux. */
-  readonly type: number;
-  /** Without a terminator. */
-  readonly name: Uint8Array;
-}
-
-/** Reads the records of getdirentries64(2); undefined when they are not whole. */
-export function parseDarwinDirents(bytes: Uint8Array): DarwinDirent[] | undefined {
-  const entries: DarwinDirent[] = [];
-  const at = darwinDirentStruct.offsets;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  for (let start = 0; start < bytes.length; ) {
-    const nameAt = start + darwinDirentStruct.size;
-    if (nameAt > bytes.length) return undefined;
-    const end = start + view.getUint16(start + at.d_reclen, true);
-    const nameEnd = nameAt + view.getUint16(start + at.d_namlen, true);
-    if (nameEnd > end || end > bytes.length || end === start) return undefined;
-    const ino = view.getBigUint64(start + at.d_ino, true);
-    // 0 marks a record whose name was removed.
-    if (ino !== 0n) {
-      entries.push({
-        ino,
-        type: bytes[start + at.d_type] ?? 0,
-        name: Uint8Array.from(bytes.subarray(nameAt, nameEnd)),
-      });
-    }
-    start = end;
-  }
-  return entries;
-}
-
-/**
- * Writes entries from index `first` on as `struct linux_dirent64`, as many as fit; `d_off` is the index of
- * the next one. Returns how many bytes they take.
- */
-export function writeLinuxDirents(
-  entries: readonly DarwinDirent[],
-  first: number,
-  out: Uint8Array,
-): number {
-  const at = direntStruct.offsets;
-  const view = new DataView(out.buffer, out.byteOffset, out.length);
-  let start = 0;
-  for (let index = first; index < entries.length; index++) {
-    const entry = entries[index];
-    if (entry === undefined) break;
-    // Ended with a NUL, and filled up so that the next record is aligned.
-    const length = (direntStruct.size + entry.name.length + 1 + 7) & ~7;
-    if (start + length > out.length) break;
-    view.setBigUint64(start + at.d_ino, entry.ino, true);
-    view.setBigInt64(start + at.d_off, BigInt(index + 1), true);
-    view.setUint16(start + at.d_reclen, length, true);
-    view.setUint8(start + at.d_type, entry.type);
-    out.fill(0, start + direntStruct.size, start + length);
-    out.set(entry.name, start + direntStruct.size);
-    start += length;
-  }
-  return start;
 }
