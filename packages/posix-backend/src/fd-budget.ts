@@ -10,15 +10,16 @@ export function memorySize(
   threads: number,
   hasFileHandles: boolean,
 ): NodeMemorySize {
-  const quarter = settings.maxFds >> 2;
-  const cached = hasFileHandles ? settings.maxFds - quarter : quarter;
+  const share = hasFileHandles ? 0.75 : 0.25;
+  // With several threads, the first only owns the memory.
+  const waysOfAll = CACHE_WAYS * Math.max(1, threads - 1);
+  const cacheSets = Math.max(1, Math.floor((settings.maxFds * share) / waysOfAll));
   return {
     // Slot 0 stands for none.
     slots: Math.min(settings.maxInodes + 1, MAX_SLOTS),
     handles: Math.min(settings.maxHandles, MAX_SLOTS - 1),
     threads,
-    // With several threads, the first only owns the memory.
-    cacheSets: Math.max(1, Math.floor(cached / (Math.max(1, threads - 1) * CACHE_WAYS))),
-    maxPinned: settings.maxFds - cached,
+    cacheSets,
+    maxPinned: Math.max(0, settings.maxFds - cacheSets * waysOfAll),
   };
 }

@@ -4,10 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { requireFacility } from "@supermachine-internal/testing";
+import { type Facility, requireFacility } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 
 // The process with so few fds runs built code.
+const built: Facility = `file:${fileURLToPath(new URL("../dist/index.js", import.meta.url))}`;
+
 /** In memory where there is such a place: so many files take a disk long to make and to remove. */
 const parent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const script = fileURLToPath(new URL("many-inodes.mjs", import.meta.url));
@@ -16,7 +18,7 @@ for (const [inodeFileHandles, why] of [
   ["prefer", "by their file handles"],
   ["never", "by their names"],
 ] as const) {
-  requireFacility("linux").test(
+  requireFacility("linux", built).test(
     `50,000 inodes stay usable with 1,024 fds, reopened ${why}`,
     async () => {
       const directory = mkdtempSync(join(parent, "many-inodes-"));
