@@ -14,3 +14,4 @@ export { type MountedTarget, mountedTarget } from "./mounted.js";
 export { nativeTarget, startNative } from "./native.js";
 export { posixCases, testPosix } from "./posix/suite.js";
 export type { Feature, Target } from "./target.js";
+export { testWorkloads } from "./workloads.js";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Executor, startExecutor } from "./executor.js";
 import type { Feature, Target } from "./target.js";
 
-/** What a mounted file system is made of. */
+/** How a file system under test is mounted. */
 export interface MountedTarget {
   /** For names of tests. */
   readonly name: string;
@@ -19,20 +19,23 @@ export interface MountedTarget {
   mount(mountPoint: string, host: string): Promise<AsyncDisposable>;
 }
 
-async function startMounted(target: MountedTarget): Promise<Executor> {
+/** A mount, with directories of its own; disposing of it removes all. */
+interface Mounted extends AsyncDisposable {
+  readonly path: string;
+}
+
+export async function startMount(target: MountedTarget): Promise<Mounted> {
   const base = mkdtempSync(join(target.parent ?? tmpdir(), "fs-conformance-"));
   const host = join(base, "host");
-  const mountPoint = join(base, "mounted");
+  const path = join(base, "mounted");
   mkdirSync(host, { mode: 0o755 });
-  mkdirSync(mountPoint);
+  mkdirSync(path);
   const remove = () => rmSync(base, { recursive: true, force: true });
   try {
-    const mounted = await target.mount(mountPoint, host);
-    const executor = startExecutor(mountPoint);
+    const mounted = await target.mount(path, host);
     return {
-      run: (commands) => executor.run(commands),
+      path,
       async [Symbol.asyncDispose]() {
-        await executor[Symbol.asyncDispose]();
         await mounted[Symbol.asyncDispose]();
         remove();
       },
@@ -43,7 +46,23 @@ async function startMounted(target: MountedTarget): Promise<Executor> {
   }
 }
 
+async function startMountedExecutor(target: MountedTarget): Promise<Executor> {
+  const mounted = await startMount(target);
+  const executor = startExecutor(mounted.path);
+  return {
+    run: (commands) => executor.run(commands),
+    async [Symbol.asyncDispose]() {
+      await executor[Symbol.asyncDispose]();
+      await mounted[Symbol.asyncDispose]();
+    },
+  };
+}
+
 /** A file system that this process may serve itself: nothing here waits for the mount. */
 export function mountedTarget(target: MountedTarget): Target {
-  return { name: target.name, lacks: target.lacks ?? [], start: () => startMounted(target) };
+  return {
+    name: target.name,
+    lacks: target.lacks ?? [],
+    start: () => startMountedExecutor(target),
+  };
 }

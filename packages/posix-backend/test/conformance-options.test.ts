@@ -1,12 +1,13 @@
 import type { MountOptions } from "@supermachine/fuse-mount";
 import {
+  mountedTarget,
   nativeTarget,
   testDifferential,
   testIntegrity,
 } from "@supermachine-internal/fs-conformance";
 import { requireFacility } from "@supermachine-internal/testing";
 import type { PosixBackendOptions } from "../src/index.js";
-import { shareTarget } from "./share-target.js";
+import { share } from "./mounted-share.js";
 
 /** What programs must not notice. */
 const variants: Record<string, [PosixBackendOptions, MountOptions?]> = {
@@ -21,7 +22,7 @@ const variants: Record<string, [PosixBackendOptions, MountOptions?]> = {
 
 requireFacility("linux", "root", "fuse", "program:cc").describe("whatever its options", () => {
   for (const [name, [options, mountOptions]] of Object.entries(variants)) {
-    const target = shareTarget(name, "/dev/shm", options, mountOptions);
+    const target = mountedTarget(share(name, "/dev/shm", options, mountOptions));
     testDifferential(target, nativeTarget("tmpfs", "/dev/shm"));
     testIntegrity(target);
   }

@@ -1,16 +1,16 @@
 import { type MountOptions, mount } from "@supermachine/fuse-mount";
-import { type Feature, mountedTarget, type Target } from "@supermachine-internal/fs-conformance";
+import type { Feature, MountedTarget } from "@supermachine-internal/fs-conformance";
 import { PosixBackend, type PosixBackendOptions } from "../src/index.js";
 
-/** A share of a new directory below `parent`, mounted through /dev/fuse. */
-export function shareTarget(
+/** A share of a new directory below `parent`, to be mounted through /dev/fuse. */
+export function share(
   name: string,
   parent: string,
   options: PosixBackendOptions = {},
   mountOptions: MountOptions = {},
   lacks: readonly Feature[] = [],
-): Target {
-  return mountedTarget({
+): MountedTarget {
+  return {
     name,
     parent,
     // The kernel's FUSE client takes no such request.
@@ -30,5 +30,5 @@ export function shareTarget(
         },
       };
     },
-  });
+  };
 }
