@@ -98,27 +98,37 @@ export class DeviceServer implements Disposable {
    */
   block(shouldStop: () => boolean): void {
     this.#shouldStop = shouldStop;
-    setNonBlocking(this.#fd, false);
-    while (this.#open) {
-      if (shouldStop()) {
-        this.#end(undefined);
-      } else if (this.#serveOne() && this.#session.pending > 0) {
-        setNonBlocking(this.#fd, true);
-        this.watch();
-        return;
-      }
-    }
+    this.blockUntil(() => shouldStop() || this.#session.pending > 0);
+    if (!this.#open) return;
+    if (shouldStop()) this.#end(undefined);
+    // Outside the watch's native callback, which ends the process when its JavaScript is terminated.
+    else this.#watch = watchReadable(this.#fd, () => setImmediate(this.#serveWatched));
   }
+
+  /** Serves, waiting in read(2), until the connection ends or `condition` holds. */
+  blockUntil(condition: () => boolean): void {
+    setNonBlocking(this.#fd, false);
+    while (this.#open && !condition()) this.#serveOne();
+    if (this.#open) setNonBlocking(this.#fd, true);
+  }
+
+  /** Serves what is there, without waiting. The descriptor must be non-blocking. */
+  serveAvailable(): void {
+    while (this.#open && this.#serveOne());
+  }
+
+  readonly #serveWatched = (): void => {
+    // It may have ended since this was put off.
+    if (this.#watch === undefined) return;
+    this.#serveBatch();
+    if (!this.#open || this.#shouldStop === undefined || this.#session.pending > 0) return;
+    this.#unwatch();
+    this.block(this.#shouldStop);
+  };
 
   #serveBatch(): void {
     for (let served = 0; served < BATCH && this.#open; served++) {
-      if (this.#serveOne()) continue;
-      if (this.#shouldStop !== undefined && this.#session.pending === 0) {
-        this.#unwatch();
-        // Not from within the callback of the watch that has just ended.
-        setImmediate(this.block.bind(this), this.#shouldStop);
-      }
-      return;
+      if (!this.#serveOne()) return;
     }
   }
 

@@ -2,10 +2,10 @@ import type { Notifier } from "@supermachine/fuse-server";
 import { FuseMountError } from "./error.js";
 import { KernelMount } from "./kernel-mount.js";
 import { Mount, requireLinux } from "./mount.js";
-import type { MountOptions } from "./mount-options.js";
+import type { ThreadedMountOptions } from "./mount-options.js";
 import { ServingThreads } from "./serving-threads.js";
 
-export interface ModuleMountOptions extends MountOptions {
+export interface ModuleMountOptions extends ThreadedMountOptions {
   /** How many threads serve, 1..64. Default 1. */
   readonly threads?: number;
 }

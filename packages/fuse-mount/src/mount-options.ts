@@ -39,6 +39,16 @@ export interface MountOptions extends Omit<SessionOptions, "passthrough" | "host
   readonly via?: "mount" | "fusermount3";
 }
 
+/** What only makes sense for threads that do nothing but serve. */
+export interface ThreadedMountOptions extends MountOptions {
+  /**
+   * Take requests through io_uring where the kernel offers it: Linux 6.14 with
+   * `/sys/module/fuse/parameters/enable_uring` set; elsewhere it changes nothing. Experimental. Default
+   * false.
+   */
+  readonly ioUring?: boolean;
+}
+
 const DEFAULT_NAME = "supermachine";
 
 /** Throws {@link FuseMountError} `ERR_FUSE_MOUNT_OPTION`. */

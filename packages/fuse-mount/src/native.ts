@@ -43,6 +43,13 @@ export function setNonBlocking(fd: number, nonBlocking: boolean): void {
   check(fcntlNative(fd, F_SETFL, "int", flags), "fcntl", `fd ${fd}`);
 }
 
+const dup2Native = lazyFunction<(from: number, to: number) => number>("int dup2(int from, int to)");
+
+/** Makes a descriptor stand for another file, without its number ever being free. */
+export function replaceDescriptor(file: number, fd: number): void {
+  check(dup2Native(file, fd), "dup2", `fd ${fd}`);
+}
+
 const umount2Native = lazyFunction<(target: string, flags: number) => number>(
   "int umount2(const char *target, int flags)",
 );

@@ -2,12 +2,16 @@ import { once } from "node:events";
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { createIoModes, type SessionInfo } from "@supermachine/fuse-server";
+import { EventFd } from "@supermachine-internal/libc";
 import { FuseMountError } from "./error.js";
 import { installKickSignal, kick } from "./kick.js";
 import type { RequestServer } from "./mount.js";
-import { isPassthroughPossible, type MountOptions } from "./mount-options.js";
+import { isPassthroughPossible, type ThreadedMountOptions } from "./mount-options.js";
+import { replaceDescriptor } from "./native.js";
 import {
   CONTROL_WORDS,
+  DEVICE_FD,
+  RING_FD,
   SERVING,
   STATE,
   STOP,
@@ -16,6 +20,7 @@ import {
   type ThreadData,
   type ThreadReport,
 } from "./thread-protocol.js";
+import { distributeQueues } from "./uring/queues.js";
 
 /** How long a thread may take to let go of its descriptor before it is terminated. */
 const STOP_TIMEOUT_MS = 1000;
@@ -78,6 +83,8 @@ class ServingThread {
       await delay(KICK_INTERVAL_MS);
     }
     if (!this.#serving && (await settlesWithin(exited, STOP_TIMEOUT_MS))) return;
+    this.#silence();
+    await delay(KICK_INTERVAL_MS);
     // This ends JavaScript anywhere. Only a thread inside a system call stays.
     await settlesWithin(this.worker.terminate(), STOP_TIMEOUT_MS);
   }
@@ -88,6 +95,20 @@ class ServingThread {
     while (this.#serving && Date.now() < deadline) {
       this.wake();
       Atomics.wait(this.#control, STATE, SERVING, KICK_INTERVAL_MS);
+    }
+    this.#silence();
+  }
+
+  /**
+   * Puts a descriptor that is never readable in the place of those that the thread may watch: the
+   * native part of a watch that fires while its thread is terminated ends the process.
+   */
+  #silence(): void {
+    if (!this.#serving) return;
+    using silent = new EventFd();
+    for (const word of [DEVICE_FD, RING_FD]) {
+      const fd = Atomics.load(this.#control, word);
+      if (fd > 0) replaceDescriptor(silent.fd, fd);
     }
   }
 }
@@ -124,13 +145,17 @@ export class ServingThreads implements RequestServer {
     module: string,
     data: unknown,
     count: number,
-    options: MountOptions,
+    options: ThreadedMountOptions,
   ): Promise<ServingThreads> {
     installKickSignal();
     const { logger, passthrough: _, ...sessionOptions } = options;
     const ioModes = isPassthroughPossible(options) ? createIoModes() : undefined;
+    const queues = options.ioUring === true ? distributeQueues(count) : undefined;
     const threadData = { module, data, options: sessionOptions, ioModes };
-    const threads = Array.from({ length: count }, () => new ServingThread(threadData));
+    const threads = Array.from(
+      { length: count },
+      (_, i) => new ServingThread({ ...threadData, queues: queues?.[i] }),
+    );
     const serving = new ServingThreads(threads);
     try {
       serving.#forwardWarnings(logger?.warn.bind(logger) ?? warnProcess);

@@ -6,7 +6,10 @@ import type { SessionInfo, SessionOptions } from "@supermachine/fuse-server";
 export const STOP = 0;
 export const STATE = 1;
 export const THREAD_ID = 2;
-export const CONTROL_WORDS = 3;
+/** The fd of the device, and that of the ring or -1. */
+export const DEVICE_FD = 3;
+export const RING_FD = 4;
+export const CONTROL_WORDS = 5;
 
 // Values of STATE.
 export const STARTING = 0;
@@ -22,6 +25,11 @@ export interface ThreadData {
   readonly data: unknown;
   readonly control: SharedArrayBuffer;
   readonly options: Omit<SessionOptions, "logger" | "passthrough">;
+  /**
+   * The CPUs whose requests this thread takes through io_uring; undefined: none asks for io_uring. It
+   * is the first thread that also serves what comes to the device then.
+   */
+  readonly queues: readonly number[] | undefined;
   /** Memory for the open modes of the connection, when files may be passed through. */
   readonly ioModes: SharedArrayBuffer | undefined;
 }

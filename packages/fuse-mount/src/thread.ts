@@ -1,11 +1,14 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { FUSE_OVER_IO_URING } from "@supermachine/fuse-protocol";
 import { type FsBackend, Session, type SessionInfo } from "@supermachine/fuse-server";
 import { DeviceBackingFiles } from "./backing-files.js";
 import { DeviceServer } from "./device-server.js";
 import { currentThreadId } from "./kick.js";
 import {
   type BackendModule,
+  DEVICE_FD,
   ENDED,
+  RING_FD,
   SERVING,
   STATE,
   STOP,
@@ -14,6 +17,7 @@ import {
   type ThreadData,
   type ThreadReport,
 } from "./thread-protocol.js";
+import { UringServer } from "./uring/uring-server.js";
 
 /** A thread that makes a backend and serves one descriptor of the connection with it. */
 class ServingThread {
@@ -22,7 +26,8 @@ class ServingThread {
   readonly #control: Int32Array;
   readonly #report: (report: ThreadReport) => void;
   #session: Session | undefined;
-  #server: DeviceServer | undefined;
+  #ended = false;
+  #server: DeviceServer | UringServer | undefined;
 
   constructor(backend: FsBackend, data: ThreadData, report: (report: ThreadReport) => void) {
     this.#backend = backend;
@@ -32,11 +37,13 @@ class ServingThread {
   }
 
   serve(fd: number, info: SessionInfo | undefined): void {
-    const { options, ioModes } = this.#data;
+    const { options, ioModes, queues } = this.#data;
     const backing = new DeviceBackingFiles(fd);
     const session = new Session(this.#backend, {
       ...options,
       hostKernel: true,
+      privateBuffers: true,
+      ioUring: queues !== undefined,
       ...(ioModes && { passthrough: { backing, ioModes } }),
       logger: {
         warn: (message, cause) =>
@@ -49,27 +56,48 @@ class ServingThread {
     });
     const maxWrite = options.maxWrite ?? 2 ** 20;
     this.#session = session;
-    this.#server = new DeviceServer(fd, session, maxWrite, (error) => void this.#end(error));
+    const shouldStop = () => Atomics.load(this.#control, STOP) !== 0;
+    const onEnd = (error: Error | undefined) => void this.#end(error);
+    const device = new DeviceServer(fd, session, maxWrite, onEnd);
+    this.#server = device;
+    Atomics.store(this.#control, DEVICE_FD, fd);
+    Atomics.store(this.#control, RING_FD, -1);
     Atomics.store(this.#control, THREAD_ID, currentThreadId());
     Atomics.store(this.#control, STATE, SERVING);
     if (info !== undefined) session.adopt(info);
-    let initialized = info !== undefined;
-    this.#server.block(() => {
-      if (!initialized && session.info !== undefined) {
-        initialized = true;
-        this.#report({ kind: "initialized", info: session.info });
+    else device.blockUntil(() => session.info !== undefined || shouldStop());
+    if (info === undefined && session.info !== undefined) {
+      this.#report({ kind: "initialized", info: session.info });
+    }
+    const throughRing = ((session.info?.flags ?? 0n) & FUSE_OVER_IO_URING) !== 0n;
+    if (throughRing && queues !== undefined && queues.length > 0) {
+      const also = info === undefined ? device : undefined;
+      try {
+        const server = new UringServer(fd, queues, session, maxWrite, also, onEnd);
+        Atomics.store(this.#control, RING_FD, server.fd);
+        this.#server = server;
+      } catch (error) {
+        onEnd(error as Error);
+        return;
       }
-      return Atomics.load(this.#control, STOP) !== 0;
-    });
+    }
+    this.#server.block(shouldStop);
   }
 
   /** While the thread watches: a thread that waits in read(2) gets no messages. */
   stop(): void {
-    this.#server?.close();
     void this.#end(undefined);
   }
 
+  /** For the end of the thread: a watch that is still active then would end the process. */
+  closeNow(): void {
+    this.#server?.close();
+  }
+
   async #end(error: Error | undefined): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.closeNow();
     Atomics.store(this.#control, STATE, ENDED);
     Atomics.notify(this.#control, STATE);
     this.#session?.close();
@@ -94,6 +122,7 @@ async function main(): Promise<void> {
   }
   const backend = (await module.createBackend(data.data)) as FsBackend;
   const thread = new ServingThread(backend, data, report);
+  process.once("exit", () => thread.closeNow());
   port.on("message", (command: ThreadCommand) => {
     if (command.kind === "serve") thread.serve(command.fd, command.info);
     else thread.stop();

@@ -8,7 +8,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Facility, openDescriptors, requireFacility } from "@supermachine-internal/testing";
@@ -24,6 +24,15 @@ const dist = join(import.meta.dirname, "..", "dist", "index.js");
 const built = ["fuse-mount", "fuse-server", "fuse-protocol"].map(
   (name): Facility => `file:${join(import.meta.dirname, "..", "..", name, "dist", "index.js")}`,
 );
+
+const parameter = "/sys/module/fuse/parameters/enable_uring";
+
+/** Changes a setting of this host until it is disposed; mounts that exist do not mind. */
+function enableUring(value = "Y"): Disposable {
+  const before = readFileSync(parameter, "latin1").trim();
+  writeFileSync(parameter, value);
+  return { [Symbol.dispose]: () => writeFileSync(parameter, before) };
+}
 
 requireFacility("linux", "root", "fuse", ...built).describe("a mount served by threads", () => {
   let mountModule: typeof api.mountModule;
@@ -76,6 +85,41 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
       else expect(Math.min(...requests)).toBeGreaterThan(0);
     },
   );
+
+  it.each([1, 3])("takes requests through io_uring, with %d threads", async (threads) => {
+    using _enabled = enableUring();
+    const log = new SharedArrayBuffer(8);
+    await start({ threads, ioUring: true }, { passthrough: false, log });
+    const out = await shell(
+      `head -c 3000000 /dev/urandom > a; for i in $(seq 6); do (cp a c$i; cmp a c$i && echo same) & done; wait
+       cat a c* | wc -c; rm c*; ls; (stat none 2>&1 || true) | grep -o "No such file"`,
+      directory,
+    );
+    expect(out).toBe(`${"same\n".repeat(6)}21000000\na\nNo such file\n`);
+    const ring = await shell(`ls -l /proc/${process.pid}/fd | grep -c io_uring || true`, "/");
+    expect(Number(ring)).toBe(Math.min(threads, cpus().length));
+    expect(Math.min(...new Int32Array(log))).toBeGreaterThan(0);
+  });
+
+  it("waits for asynchronous backends with io_uring, too, and ends when one hangs", async () => {
+    using _enabled = enableUring();
+    mounted = await mountModule({ module: misbehaving }, directory, { ioUring: true });
+    expect(await shell("stat -c %i later & stat -c %i later; wait", directory)).toBe("2\n2\n");
+    const asking = shell("stat stuck", directory);
+    asking.catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await shell("stat -c %i later", directory)).toBe("2\n");
+    const started = Date.now();
+    await mounted[Symbol.asyncDispose]();
+    expect(Date.now() - started).toBeLessThan(4000);
+    await expect(asking).rejects.toThrow(/connection abort|not connected|No such device/i);
+  });
+
+  it("does without io_uring where the kernel does not offer it", async () => {
+    using _disabled = enableUring("N");
+    await start({ ioUring: true });
+    expect(await shell("echo x > f; cat f", directory)).toBe("x\n");
+  });
 
   it("tells the kernel what changed from the thread that mounted", async () => {
     const { notifier } = await start({
@@ -133,6 +177,21 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
     expect(Date.now() - started).toBeLessThan(4000);
     await expect(asking).rejects.toThrow(/connection abort|not connected|No such device/i);
   });
+
+  it.each([false, true])(
+    "ends although its backend loops beside another request (ioUring: %s)",
+    async (ioUring) => {
+      using _enabled = enableUring();
+      mounted = await mountModule({ module: misbehaving }, directory, { ioUring });
+      const asking = shell("stat stuck & sleep 0.2; stat loop & wait", directory);
+      asking.catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const started = Date.now();
+      await mounted[Symbol.asyncDispose]();
+      expect(Date.now() - started).toBeLessThan(6000);
+      await asking.catch(() => {});
+    },
+  );
 
   it("ends with an error when a thread dies, and programs get errors instead of waiting", async () => {
     mounted = await mountModule({ module: misbehaving }, directory, { threads: 2 });

@@ -19,6 +19,7 @@ import {
   FUSE_KERNEL_VERSION,
   FUSE_MAP_ALIGNMENT,
   FUSE_MAX_PAGES,
+  FUSE_OVER_IO_URING,
   FUSE_PARALLEL_DIROPS,
   FUSE_PASSTHROUGH,
   FUSE_POSIX_ACL,
@@ -54,6 +55,7 @@ export interface Wishes {
   readonly mapAlignment: number;
   /** Of {@link PassthroughOptions}; 0 without. */
   readonly maxStackDepth: number;
+  readonly ioUring: boolean;
   readonly hostKernel: boolean;
 }
 
@@ -93,6 +95,7 @@ function wantedFlags(backend: FsBackend, wishes: Wishes): bigint {
     when(features.posixAcl, FUSE_POSIX_ACL) |
     when(features.exportSupport, FUSE_EXPORT_SUPPORT) |
     when(wantsWriteback(backend, wishes), FUSE_WRITEBACK_CACHE) |
+    when(wishes.ioUring, FUSE_OVER_IO_URING) |
     // Linux refuses the two together: cached writes could not be told from the file's own.
     when(wishes.maxStackDepth > 0 && !wantsWriteback(backend, wishes), FUSE_PASSTHROUGH)
   );
