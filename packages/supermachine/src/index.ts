@@ -10,5 +10,5 @@ export type { CommandOptions, ExecOptions, ExecResult, SpawnOptions } from "./ex
 export { chooseHypervisor, type HypervisorChoice } from "./hypervisor/choice.js";
 export type { HypervisorName } from "./hypervisor/remembered.js";
 export { type HypervisorStatus, kvmStatus, qemuStatus } from "./hypervisor/status.js";
-export type { HypervisorKind, SymlinkPolicy } from "./machine/config.js";
+export type { CachePolicy, HypervisorKind, SymlinkPolicy } from "./machine/config.js";
 export { type Mount, Vm, type VmOptions } from "./vm.js";

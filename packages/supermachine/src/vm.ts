@@ -15,6 +15,7 @@ import { type ExecOptions, type ExecResult, execResult, type SpawnOptions } from
 import { chooseHypervisor } from "./hypervisor/choice.js";
 import type { HypervisorName } from "./hypervisor/remembered.js";
 import type {
+  CachePolicy,
   DaxPolicy,
   HypervisorKind,
   MachineConfig,
@@ -34,6 +35,12 @@ export interface Mount {
   readonly readOnly?: boolean;
   /** What symbolic links in it may do. Default `opaque`: the guest resolves them, never the host. */
   readonly symlinks?: SymlinkPolicy;
+  /**
+   * For how long the guest trusts what it has seen, when the host changes it: not at all (`none`), a second
+   * (`auto`, the default), or for ever: names and attributes (`metadata`), contents too (`always`). virtio-fs
+   * cannot tell a guest of changes, so the last two are for trees that only the guest changes, or nobody.
+   */
+  readonly cache?: CachePolicy;
   /**
    * The guest maps the host's file pages instead of reading copies of them (DAX): what it reads takes none
    * of its memory, and memory mapped with MAP_SHARED is shared with the host. `true`: all files, or
@@ -248,7 +255,7 @@ async function machineConfig(
     ...(onNotice === undefined ? {} : { onProgress: onNotice }),
   };
   const shares: Share[] = mounts.map(
-    ({ host, guest, readOnly, symlinks, dax, daxWindowMiB = 256 }, index) => {
+    ({ host, guest, readOnly, symlinks, cache, dax, daxWindowMiB = 256 }, index) => {
       if (!guest.startsWith("/")) {
         throw new SupermachineError("ERR_OPTION", `${guest}: give an absolute path in the guest`);
       }
@@ -257,6 +264,7 @@ async function machineConfig(
         host: resolve(host),
         readOnly: readOnly ?? false,
         symlinks: symlinks ?? "opaque",
+        cache: cache ?? "auto",
         dax: daxPolicy(dax ?? false, guest, hypervisor),
         daxWindowMiB: checkedWindow(daxWindowMiB),
       };

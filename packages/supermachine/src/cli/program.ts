@@ -40,7 +40,12 @@ function createProgram(early: PreparedRun | undefined): Command {
     .passThroughOptions()
     .option("-m, --memory <MiB>", "guest memory", wholeNumber(16), 256)
     .option("-c, --cpus <n>", "virtual CPUs", wholeNumber(1, 16), 1)
-    .option("-v, --mount <host:guest[:ro,dax]>", "share a host directory (repeatable)", append, [])
+    .option(
+      "-v, --mount <host:guest[:options]>",
+      "share a host directory; options: ro, cache=none|auto|metadata|always, dax (repeatable)",
+      append,
+      [],
+    )
     .option("-e, --env <NAME[=value]>", "environment variable (repeatable)", append, [])
     .option("-w, --workdir <directory>", "working directory in the guest")
     .option("-u, --user <user[:group]>", "user in the guest, by name or number")

@@ -33,6 +33,10 @@ const PATIENCE = 3;
 const mountOptions = new Map<string, Partial<Mount>>([
   ["ro", { readOnly: true }],
   ["rw", { readOnly: false }],
+  ["cache=none", { cache: "none" }],
+  ["cache=auto", { cache: "auto" }],
+  ["cache=metadata", { cache: "metadata" }],
+  ["cache=always", { cache: "always" }],
   ["dax", { dax: true }],
   ["dax=auto", { dax: "auto" }],
 ]);
@@ -45,7 +49,7 @@ export function parseMount(text: string): Mount {
   if (host === undefined || guest === undefined || given.includes(undefined)) {
     throw new SupermachineError(
       "ERR_OPTION",
-      `--mount ${text}: write HOST:/GUEST or HOST:/GUEST:OPTIONS, options being ro, dax or dax=auto`,
+      `--mount ${text}: write HOST:/GUEST or HOST:/GUEST:OPTIONS, options being ro, cache=none|auto|metadata|always, dax or dax=auto`,
     );
   }
   return Object.assign({ host, guest, readOnly: false }, ...given);

@@ -7,6 +7,9 @@ export type HypervisorKind = "kvm" | "qemu";
 /** How a share presents symbolic links: see `@supermachine/posix-backend`. */
 export type SymlinkPolicy = "deny" | "opaque" | "follow";
 
+/** For how long the guest trusts what it has seen of a share: see `@supermachine/posix-backend`. */
+export type CachePolicy = "none" | "auto" | "metadata" | "always";
+
 /**
  * Which files of a share the guest maps instead of reading them: none, those for which it pays (as the
  * host marks them), or all.
@@ -21,6 +24,7 @@ export interface Share {
   readonly host: string;
   readonly readOnly: boolean;
   readonly symlinks: SymlinkPolicy;
+  readonly cache: CachePolicy;
   readonly dax: DaxPolicy;
   readonly daxWindowMiB: number;
 }

@@ -43,8 +43,8 @@ const rangeOf = ({ hostAddress, length }: FileWindow) => ({ hostAddress, length 
  * @throws {@link SupermachineError} `ERR_MOUNT` when the directory cannot be shared.
  */
 export function openShare(share: Share, createWindow?: (size: number) => FileWindow): FsDevice {
-  const { tag, host, readOnly, symlinks, dax, daxWindowMiB } = share;
-  const options = { readOnly, symlinks };
+  const { tag, host, readOnly, symlinks, cache, dax, daxWindowMiB } = share;
+  const options = { readOnly, symlinks, cache };
   let window: FileWindow | undefined;
   try {
     if (dax === "never" || createWindow === undefined) {
