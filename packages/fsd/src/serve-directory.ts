@@ -27,6 +27,11 @@ export interface ServeDirectoryOptions extends PosixBackendOptions {
   readonly tag?: string;
   /** Virtqueues for requests beside the one with priority, 1 to 64. Default 1. */
   readonly requestQueues?: number;
+  /**
+   * For how long at most to look for the next request before sleeping until one is announced, in
+   * milliseconds: answers come sooner, for processor time while the guest is busy with files. Default 0.
+   */
+  readonly pollMs?: number;
   /** Default: warnings on the process. */
   readonly logger?: Logger;
 }
@@ -98,6 +103,7 @@ class Server implements DirectoryServer {
       this.#device = new FsDevice({
         tag: options.tag ?? "fs",
         session: this.#sessions,
+        pollMs: options.pollMs,
         ...(options.requestQueues === undefined ? {} : { requestQueues: options.requestQueues }),
       });
       if (socketPath !== undefined) claimSocketPath(socketPath);

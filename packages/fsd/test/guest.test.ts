@@ -24,7 +24,7 @@ test("a guest reads, writes and names files of the directory", async () => {
 
 test("a machine that is killed gives back what it held, and the next one is served", async () => {
   using fixture = new Fixture();
-  await using server = await serveDirectory(fixture);
+  await using server = await serveDirectory({ ...fixture, pollMs: 0.1 });
   const before = openDescriptors().length;
   {
     await using guest = fixture.boot("wait");

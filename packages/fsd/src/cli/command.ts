@@ -89,6 +89,12 @@ function createCommand(name: string): Command {
       ),
     )
     .option("--syslog", "report to syslog instead of standard error", false)
+    .option(
+      "--poll <microseconds>",
+      "how long to look for requests before sleeping",
+      wholeNumber,
+      0,
+    )
     .option("--keep-running", "serve the next machine when one has disconnected", false)
     .option("--print-capabilities", "print what management tools ask for, and end", false);
 }

@@ -36,6 +36,7 @@ export interface FsdFlags {
   readonly rlimitNofile?: number;
   readonly logLevel: LogLevel | "off";
   readonly syslog: boolean;
+  readonly poll: number;
   readonly keepRunning: boolean;
   readonly printCapabilities: boolean;
 }
@@ -85,6 +86,7 @@ function daemonOptions(flags: FsdFlags): DaemonOptions {
     ...(tag === undefined ? {} : { tag }),
     ...(modcaps === undefined ? {} : { modcaps }),
     ...(rlimitNofile === undefined ? {} : { noFileLimit: rlimitNofile }),
+    pollMs: flags.poll / 1000,
     sandbox: flags.sandbox,
     seccomp: flags.seccomp,
     exitOnDisconnect: !flags.keepRunning,

@@ -9,6 +9,11 @@ export interface QueueServiceOptions {
   readonly serve: (chain: DescriptorChain) => boolean | undefined;
   /** Hears what `serve` threw: the device's own fault. */
   readonly fail: (reason: Error) => void;
+  /**
+   * For how long at most to look for the next request before waiting for its doorbell, in milliseconds. A
+   * driver that waits for each answer has it sooner, for processor time. Default 0.
+   */
+  readonly pollMs?: number | undefined;
 }
 
 /** Requests served before the event loop gets its turn: a busy guest must not stop the host's control of it. */
@@ -19,12 +24,14 @@ export class QueueService {
   readonly queue: Virtqueue;
   readonly #serve: (chain: DescriptorChain) => boolean | undefined;
   readonly #fail: (reason: Error) => void;
+  readonly #poll: AdaptivePoll | undefined;
   #scheduled: NodeJS.Immediate | undefined;
 
   constructor(queue: Virtqueue, options: QueueServiceOptions) {
     this.queue = queue;
     this.#serve = options.serve;
     this.#fail = options.fail;
+    if (options.pollMs) this.#poll = new AdaptivePoll(this.queue, options.pollMs);
   }
 
   /** Serves what there is; the doorbell's handler. */
@@ -32,6 +39,7 @@ export class QueueService {
     const { queue } = this;
     try {
       let left = BATCH;
+      this.#poll?.begin();
       do {
         queue.disableNotifications();
         for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
@@ -50,7 +58,7 @@ export class QueueService {
           }
         }
         queue.notifyUsed();
-      } while (queue.enableNotifications());
+      } while (this.#poll?.arrivesSoon() === true || queue.enableNotifications());
     } catch (error) {
       this.#fail(error instanceof Error ? error : new Error(String(error)));
     }
@@ -60,5 +68,47 @@ export class QueueService {
   stop(): void {
     if (this.#scheduled !== undefined) clearImmediate(this.#scheduled);
     this.#scheduled = undefined;
+  }
+}
+
+/** Where polling starts again after it was of no use, in milliseconds. */
+const SHORTEST_POLL_MS = 0.01;
+/** Looks at the ring between two looks at the clock. */
+const LOOKS = 32;
+
+/**
+ * Waits for requests by looking at the ring, for as long as that has paid off: longer when the next one
+ * came soon after it was given up, half as long each time it was in vain.
+ */
+class AdaptivePoll {
+  readonly #queue: Virtqueue;
+  readonly #longest: number;
+  #now = 0;
+  #gaveUpAt = 0;
+
+  constructor(queue: Virtqueue, longestMs: number) {
+    this.#queue = queue;
+    this.#longest = longestMs;
+  }
+
+  /** A doorbell has rung. */
+  begin(): void {
+    if (performance.now() - this.#gaveUpAt < this.#longest) {
+      this.#now = Math.min(Math.max(this.#now * 2, SHORTEST_POLL_MS), this.#longest);
+    }
+  }
+
+  /** Whether a request arrives within the time that it is worth to wait. */
+  arrivesSoon(): boolean {
+    const start = performance.now();
+    if (this.#now > 0) {
+      const deadline = start + this.#now;
+      do {
+        for (let i = 0; i < LOOKS; i++) if (this.#queue.hasAvailable()) return true;
+      } while (performance.now() < deadline);
+      this.#now = this.#now < SHORTEST_POLL_MS ? 0 : this.#now / 2;
+    }
+    this.#gaveUpAt = start;
+    return false;
   }
 }

@@ -43,6 +43,8 @@ export interface FsOptions {
   readonly session: FuseRequestHandler;
   /** Default 1. */
   readonly requestQueues?: number;
+  /** How long to look for requests before waiting for a doorbell, as of `QueueServiceOptions`. */
+  readonly pollMs?: number | undefined;
   /** Default: none, and the guest cannot mount with `-o dax`. The caller closes it after the device. */
   readonly cacheWindow?: CacheWindow | undefined;
   /**
@@ -85,6 +87,7 @@ export class FsDevice implements VirtioDevice {
   readonly sharedMemory: SharedMemoryRegion | undefined;
   readonly config = new Uint8Array(virtioFsConfig.size);
   readonly #session: FuseRequestHandler;
+  readonly #pollMs: number | undefined;
   readonly #onReset: (() => void) | undefined;
   /** Queue 0 has priority (FORGET, INTERRUPT); its requests are served the same way. */
   #services: (QueueService | undefined)[] = [];
@@ -118,6 +121,7 @@ export class FsDevice implements VirtioDevice {
     );
     this.queueSizes = new Array<number>(1 + requestQueues).fill(QUEUE_SIZE);
     this.#session = options.session;
+    this.#pollMs = options.pollMs;
     this.#onReset = options.onReset;
   }
 
@@ -125,7 +129,7 @@ export class FsDevice implements VirtioDevice {
     this.#services = queues.map((queue) => {
       if (queue === undefined) return undefined;
       const serve = this.#serveFrom(queue);
-      return new QueueService(queue, { serve, fail });
+      return new QueueService(queue, { serve, fail, pollMs: this.#pollMs });
     });
   }
 
