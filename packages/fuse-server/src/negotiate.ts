@@ -7,6 +7,7 @@ import {
   FUSE_BIG_WRITES,
   FUSE_CACHE_SYMLINKS,
   FUSE_CREATE_SUPP_GROUP,
+  FUSE_DIRECT_IO_ALLOW_MMAP,
   FUSE_DO_READDIRPLUS,
   FUSE_DONT_MASK,
   FUSE_EXPORT_SUPPORT,
@@ -75,6 +76,8 @@ function wantedFlags(backend: FsBackend, wishes: Wishes): bigint {
     FUSE_ASYNC_DIO |
     FUSE_MAX_PAGES |
     FUSE_CACHE_SYMLINKS |
+    // Programs may map files whose data is not cached (FOPEN_DIRECT_IO).
+    FUSE_DIRECT_IO_ALLOW_MMAP |
     FUSE_SUBMOUNTS |
     FUSE_SETXATTR_EXT |
     FUSE_INIT_EXT |

@@ -53,9 +53,12 @@ export const read: OperationHandler = {
     if (backend.read === undefined) return -ENOSYS;
     const o = fuse_read_in.offsets;
     const fh = slot.u64(BODY + o.fh);
-    const offset = slot.u64(BODY + o.offset);
+    const offset = slot.s64(BODY + o.offset);
+    if (offset < 0) return -EINVAL;
     const buffers = slot.outputData(slot.u32(BODY + o.size));
     slot.setLockOwner(BODY + o.lock_owner);
+    // No file is that long.
+    if (offset > Number.MAX_SAFE_INTEGER) return 0;
     return backend.read(slot, slot.nodeid, fh, offset, buffers);
   },
   finish: (slot, length) => (length > totalLength(slot.data) ? -EIO : length),
