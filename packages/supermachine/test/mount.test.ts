@@ -24,10 +24,15 @@ requireFacility("linux", "root", "fuse", `file:${CLI}`).describe("supermachine m
   });
   afterEach(async () => {
     child.kill("SIGKILL");
-    await shell(`for i in $(seq 20); do mountpoint -q ${mountPoint} || break; sleep 0.1; done`);
+    await unmounted();
     rmSync(directory, { recursive: true });
     rmSync(mountPoint, { recursive: true });
   });
+
+  /** Looks at the table: a dead mount itself tells nothing. */
+  const unmounted = () =>
+    shell(`for i in $(seq 20); do
+      grep -q " ${mountPoint} " /proc/self/mountinfo || exit 0; sleep 0.1; done; exit 1`);
 
   async function start(...options: string[]): Promise<void> {
     child = spawn(process.execPath, [CLI, "mount", ...options, directory, mountPoint]);
@@ -62,9 +67,7 @@ requireFacility("linux", "root", "fuse", `file:${CLI}`).describe("supermachine m
     expect((await once(child, "close"))[0]).toBe(0);
     await start();
     child.kill("SIGKILL");
-    await shell(
-      `for i in $(seq 20); do mountpoint -q ${mountPoint} || exit 0; sleep 0.1; done; exit 1`,
-    );
+    await unmounted();
   });
 
   test("lets other users in, with the permissions of the files", async () => {

@@ -13,6 +13,7 @@ export interface MountFlags {
   readonly xattr: boolean;
   readonly posixAcl: boolean;
   readonly passthrough: boolean;
+  readonly ioUring: boolean;
   readonly threads: number;
   /** Default: for root. */
   readonly allowOther?: boolean;
@@ -31,7 +32,7 @@ export async function mountDirectory(
   mountPoint: string,
   flags: MountFlags,
 ): Promise<void> {
-  const { readOnly, writeback, threads, passthrough, ...options } = flags;
+  const { readOnly, writeback, threads, passthrough, ioUring, ...options } = flags;
   const end = interrupted();
   using share = new SharedPosixShare(directory, {
     readOnly,
@@ -48,6 +49,7 @@ export async function mountDirectory(
     writebackCache: writeback,
     threads,
     passthrough,
+    ioUring,
     // Everybody is checked by the kernel, as on any file system of the host.
     allowOther: options.allowOther ?? process.getuid?.() === 0,
     autoUnmount: true,
