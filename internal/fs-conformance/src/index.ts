@@ -7,6 +7,7 @@
 export { ClientExecutor } from "./client/client-executor.js";
 export { clientTarget, type Served } from "./client/target.js";
 export { pseudoRandom, showBytes } from "./data.js";
+export { testSideBySide } from "./differential/side-by-side.js";
 export { testDifferential } from "./differential/suite.js";
 export { type Executor, executorProgram, startExecutor, startExecutorBy } from "./executor.js";
 export { testIntegrity } from "./integrity/suite.js";
