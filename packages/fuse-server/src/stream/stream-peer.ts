@@ -8,7 +8,8 @@ import { decodeGreeting, encodeAnswer, LONGEST_GREETING, SHORTEST_GREETING } fro
 
 /** The longest message: a write of 1 MiB with its headers. */
 export const LONGEST_FRAME = 2 ** 20 + 4096;
-const IDLE_BUFFERS = 4;
+/** Most backends answer at once, and then one is in use at a time. */
+const IDLE_BUFFERS = 2;
 
 /** What one client may occupy of a server. */
 export interface StreamLimits {

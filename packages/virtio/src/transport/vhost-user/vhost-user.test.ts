@@ -321,6 +321,82 @@ test.each<[string, RegExp, (driver: Driver) => void]>([
     },
   ],
   [
+    "an unaligned offset in the file",
+    /aligned/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe({ mmap_offset: 0x10n, memory_size: 0x1000n }));
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "a region that starts beyond the end of its file",
+    /the region ends at/,
+    ({ frontEnd, memory }) => {
+      const region = memory.describe({ mmap_offset: 0x1_0000_0000n, memory_size: 0x1000n });
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, memory.table(region), [memory.fd]);
+    },
+  ],
+  [
+    "an offset that wraps with the region's length",
+    /2\^53/,
+    ({ frontEnd, memory }) => {
+      const region = memory.describe({ mmap_offset: 0xffff_ffff_ffff_f000n });
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, memory.table(region), [memory.fd]);
+    },
+  ],
+  [
+    "addresses of its own that wrap",
+    /2\^53/,
+    ({ frontEnd, memory }) => {
+      const region = memory.describe({ userspace_addr: 0xffff_ffff_ffff_f000n });
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, memory.table(region), [memory.fd]);
+    },
+  ],
+  [
+    "an empty region",
+    /is empty/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe({ memory_size: 0n }));
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "more regions than it announces",
+    /1 regions with 1 files in 72 bytes/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe(), memory.describe());
+      table.writeUInt32LE(1, 0);
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "four billion regions",
+    /4294967295 regions/,
+    ({ frontEnd, memory }) => {
+      const table = memory.table(memory.describe());
+      table.writeUInt32LE(0xffff_ffff, 0);
+      frontEnd.send(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+    },
+  ],
+  [
+    "two doorbells at once",
+    /2 file descriptors, at most 1/,
+    ({ frontEnd, kicks }) => {
+      frontEnd.send(
+        p.VHOST_USER_SET_VRING_KICK,
+        u64(0),
+        kicks.map(({ fd }) => fd),
+      );
+    },
+  ],
+  [
+    "no doorbell where one belongs",
+    /without the file descriptor/,
+    ({ frontEnd }) => {
+      frontEnd.send(p.VHOST_USER_SET_VRING_KICK, u64(0));
+    },
+  ],
+  [
     "fewer files than regions",
     /1 regions with 0 files/,
     ({ frontEnd, memory }) => {
