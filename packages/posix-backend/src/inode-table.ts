@@ -174,6 +174,24 @@ export class InodeTable {
   }
 
   /**
+   * As {@link adopt}, without an fd: counts one more lookup of the node whose attributes `stat` holds, if
+   * some fd of it keeps its inode number from going to another inode. Otherwise 0.
+   */
+  adoptHeld(stat: StatBuffer): number {
+    const memory = this.#memory;
+    memory.lock();
+    const volume = this.#volumes.find(stat);
+    const slot = volume < 0 ? 0 : this.#match(volume, stat, undefined, false);
+    const meta = slot > 0 ? memory.read(memory.recordAt(slot) + record.meta) : 0;
+    // The name of a node that is found by name must be noted, which takes the long way.
+    const isHeld = slot > 0 && kindOf(meta) !== NodeKind.named;
+    if (isHeld) this.#countLookup(slot);
+    const nodeid = isHeld ? this.#nodeidOf(slot) : 0;
+    memory.unlock();
+    return nodeid;
+  }
+
+  /**
    * As {@link adopt}, for a directory that is reached through the followed symbolic link `link`. A
    * Linux client may hold a directory under one name only, so each link's view of it is its own node.
    */
@@ -224,6 +242,11 @@ export class InodeTable {
     this.#memory.write(at + record.meta, metaOf(NodeKind.gone, type, 0));
     this.#memory.add(header.nodes, 1);
     return true;
+  }
+
+  /** Whether the table is large enough for a node with this number. */
+  hasRoomFor(nodeid: number): boolean {
+    return slotOfNodeid(nodeid) < this.#memory.slots;
   }
 
   /** New nodes get generations from `floor` on. */

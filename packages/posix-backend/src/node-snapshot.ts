@@ -13,13 +13,7 @@ import {
 import { DirectoryReader } from "./directory-reader.js";
 import { PosixBackendError } from "./error.js";
 import { ROOT_NODEID } from "./inode-table.js";
-import {
-  decodeNodes,
-  encodeNodes,
-  type SavedHandle,
-  type SavedNode,
-  type SavedNodes,
-} from "./saved-nodes.js";
+import { decodeNodes, encodeNodes, type SavedHandle, type SavedNode } from "./saved-nodes.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
 import { close, openAt, readMagicLink, reopen } from "./syscalls/linux.js";
@@ -108,22 +102,22 @@ export function restoreNodes(share: Share, bytes: Uint8Array): void {
       `these are saved nodes of ${saved.rootPath}, not of ${path}; share that directory`,
     );
   }
+  const unfit = saved.nodes.find(({ nodeid }) => !share.inodes.hasRoomFor(nodeid));
+  if (unfit !== undefined) refuseNode(unfit.nodeid);
   share.reset();
-  reserveAll(share, saved);
+  for (const { nodeid, type, lookups } of saved.nodes) {
+    if (!share.inodes.reserve(nodeid, type, lookups)) refuseNode(nodeid);
+  }
+  share.inodes.raiseGenerations(saved.generationFloor);
   for (const node of saved.nodes) reviveNode(share, node);
   for (const handle of saved.handles) reopenHandle(share, handle);
 }
 
-function reserveAll(share: Share, saved: SavedNodes): void {
-  for (const { nodeid, type, lookups } of saved.nodes) {
-    if (share.inodes.reserve(nodeid, type, lookups)) continue;
-    share.reset();
-    throw new PosixBackendError(
-      "ERR_POSIX_NODES",
-      `there is no room for saved node ${nodeid}; share the directory with a larger maxInodes`,
-    );
-  }
-  share.inodes.raiseGenerations(saved.generationFloor);
+function refuseNode(nodeid: number): never {
+  throw new PosixBackendError(
+    "ERR_POSIX_NODES",
+    `there is no room for saved node ${nodeid}; share the directory with a larger maxInodes`,
+  );
 }
 
 /** Looks a node up under its name, as any name of a client. What is not what it was stays gone: ESTALE. */

@@ -20,7 +20,8 @@ export function isNodeid(value: number): boolean {
 }
 
 export function slotOfNodeid(nodeid: number): number {
-  return nodeid % MAX_SLOTS;
+  // The remainder, of any integer below 2^53.
+  return nodeid & (MAX_SLOTS - 1);
 }
 
 export function generationOfNodeid(nodeid: number): number {
