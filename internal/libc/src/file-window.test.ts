@@ -90,3 +90,22 @@ test("nothing outside the window, or after its close, is ever mapped over", () =
   window.close();
   expect(() => window.unmap(0, 4096)).toThrow(RangeError);
 });
+
+test("bytes are copied in and out where they may be accessed, and nowhere else", () => {
+  using window = new FileWindow(SIZE);
+  const bytes = Buffer.alloc(6);
+  expect(window.read(0, bytes)).toBe(false);
+  expect(window.map(fd, 4096, 8192, 0, true)).toBe(0); // the second page lies behind the end
+  expect(window.write(0, Buffer.from("SECOND"))).toBe(true);
+  expect(readFileSync(path, "latin1").slice(4096, 4102)).toBe("SECOND");
+  expect(window.read(0, bytes)).toBe(true);
+  expect(bytes.toString()).toBe("SECOND");
+  expect(window.read(4093, bytes)).toBe(false);
+  expect(window.write(4093, bytes)).toBe(false);
+  expect(window.map(fd, 4096, 4096, 0, false)).toBe(0);
+  expect(window.write(0, bytes)).toBe(false);
+  expect(window.read(SIZE - 5, bytes)).toBe(false);
+  expect(window.read(-1, bytes)).toBe(false);
+  window.close();
+  expect(window.read(0, bytes)).toBe(false);
+});

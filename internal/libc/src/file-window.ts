@@ -1,4 +1,5 @@
 import { lastErrno, SystemCallError } from "./errno.js";
+import { addressOf } from "./memory.js";
 import { lazyFunction } from "./native.js";
 
 const mmap = lazyFunction<
@@ -15,6 +16,21 @@ const munmap = lazyFunction<(address: bigint, length: number) => number>(
   "int munmap(void *addr, size_t length)",
 );
 
+type Copy = (
+  pid: number,
+  local: Uint8Array,
+  localCount: number,
+  remote: Uint8Array,
+  remoteCount: number,
+  flags: number,
+) => number;
+const processVmReadv = lazyFunction<Copy>(
+  "intptr_t process_vm_readv(int pid, const void *local_iov, unsigned long liovcnt, const void *remote_iov, unsigned long riovcnt, unsigned long flags)",
+);
+const processVmWritev = lazyFunction<Copy>(
+  "intptr_t process_vm_writev(int pid, const void *local_iov, unsigned long liovcnt, const void *remote_iov, unsigned long riovcnt, unsigned long flags)",
+);
+
 const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -25,6 +41,11 @@ const NO_FILE = 0x4022;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 const ALIGNMENT = 2 << 20;
+
+/** `struct iovec` */
+function iovec(address: bigint, length: number): Uint8Array {
+  return new Uint8Array(new BigUint64Array([address, BigInt(length)]).buffer);
+}
 
 /**
  * A reserved range of addresses into which files are mapped and unmapped (Linux). What is not mapped
@@ -70,6 +91,14 @@ export class FileWindow implements Disposable {
     return this.#place(windowOffset, length, PROT_NONE, NO_FILE, -1, 0);
   }
 
+  read(windowOffset: number, target: Uint8Array): boolean {
+    return this.#copy(processVmReadv, windowOffset, target);
+  }
+
+  write(windowOffset: number, source: Uint8Array): boolean {
+    return this.#copy(processVmWritev, windowOffset, source);
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -78,6 +107,17 @@ export class FileWindow implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /** In a system call, where a page that cannot be accessed is an error and not a signal. */
+  #copy(copy: Copy, windowOffset: number, bytes: Uint8Array): boolean {
+    const { length } = bytes;
+    const inside = windowOffset >= 0 && windowOffset + length <= this.length;
+    if (!this.#open || !inside) return false;
+    if (length === 0) return true;
+    const ours = iovec(addressOf(bytes), length);
+    const theirs = iovec(this.hostAddress + BigInt(windowOffset), length);
+    return copy(process.pid, ours, 1, theirs, 1, 0) === length;
   }
 
   #place(

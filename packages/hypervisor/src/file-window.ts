@@ -26,6 +26,13 @@ export interface FileWindow extends Disposable {
   mapZeros(windowOffset: number, length: number): number;
   /** Takes away what is there. */
   unmap(windowOffset: number, length: number): number;
+  /**
+   * Copies bytes out of the window, and {@link FileWindow.write} into it; false, with nothing or a part
+   * copied, where the guest could not do so either. The window must not be accessed in any other way: a page
+   * that is not there would end the process.
+   */
+  read(windowOffset: number, target: Uint8Array): boolean;
+  write(windowOffset: number, source: Uint8Array): boolean;
   /** Releases the addresses; no VM may have them as a slot any more. Idempotent. */
   close(): void;
 }

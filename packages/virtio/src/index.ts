@@ -35,6 +35,7 @@ export {
   VIRTIO_RING_F_INDIRECT_DESC,
 } from "./feature.js";
 export {
+  type CopiedMemory,
   GuestMemory,
   type GuestMemoryRegion,
   type GuestMemoryView,

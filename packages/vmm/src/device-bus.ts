@@ -4,7 +4,6 @@ import {
   MmioAction,
   MmioDevice,
   MmioRegisters,
-  type SharedMemoryRegion,
   VIRTIO_MMIO_QUEUE_NOTIFY,
   type VirtioDevice,
 } from "@supermachine/virtio";
@@ -13,10 +12,10 @@ import { VmmError } from "./errors.js";
 import {
   FIRST_DEVICE_GSI,
   MAX_DEVICES,
-  sharedMemoryAddresses,
   VIRTIO_MMIO_SIZE,
   VIRTIO_MMIO_START,
 } from "./memory-map.js";
+import type { PlacedRegion } from "./shared-memory.js";
 import type { RegisterWrite } from "./vcpu-control.js";
 
 /**
@@ -31,14 +30,14 @@ export class DeviceBus implements Disposable {
   readonly #devices: readonly MmioDevice[];
 
   /**
-   * `sharedMemory` says where the devices' shared memory regions may lie.
+   * `sharedMemory` says where the devices' shared memory regions lie.
    * `onFailure` hears why a device stopped: a hostile or broken driver in the guest.
    */
   constructor(
     vm: VmHandle,
     memory: GuestMemory,
     devices: readonly VirtioDevice[],
-    sharedMemory: SharedMemoryPlace,
+    sharedMemory: readonly PlacedRegion[],
     onFailure: (reason: Error) => void,
   ) {
     if (devices.length > MAX_DEVICES) {
@@ -48,9 +47,10 @@ export class DeviceBus implements Disposable {
       );
     }
     try {
-      const placed = placeRegions(devices, sharedMemory);
+      const placeOf = (device: VirtioDevice) =>
+        sharedMemory.find(({ region }) => region === device.sharedMemory);
       this.#devices = devices.map((device, index) =>
-        this.#attach(vm, memory, device, index, placed.get(device), onFailure),
+        this.#attach(vm, memory, device, index, placeOf(device), onFailure),
       );
     } catch (error) {
       this.#resources.dispose();
@@ -63,7 +63,7 @@ export class DeviceBus implements Disposable {
     memory: GuestMemory,
     device: VirtioDevice,
     index: number,
-    region: PlacedRegion | undefined,
+    placed: PlacedRegion | undefined,
     onFailure: (reason: Error) => void,
   ): MmioDevice {
     const resources = this.#resources;
@@ -71,7 +71,12 @@ export class DeviceBus implements Disposable {
     resources.use(vm.bindInterrupt(FIRST_DEVICE_GSI + index, interrupt.fd));
     const shared = new SharedArrayBuffer(MmioRegisters.byteLength(device.queueSizes.length));
     this.registers.push(shared);
-    const registers = MmioRegisters.create(device, shared, 0, region);
+    const registers = MmioRegisters.create(
+      device,
+      shared,
+      0,
+      placed && { ...placed.region, guestAddress: placed.guestAddress },
+    );
     const mmio = new MmioDevice(device, memory, registers, () => interrupt.signal(), {
       onFailure,
     });
@@ -82,8 +87,9 @@ export class DeviceBus implements Disposable {
       resources.use(doorbell.watch(() => mmio.handle(MmioAction.notify, queue)));
     });
     resources.use(mmio);
-    if (region !== undefined) {
-      const { slot, guestAddress, hostAddress, length: size } = region;
+    if (placed !== undefined) {
+      const { slot, guestAddress, region } = placed;
+      const { hostAddress, length: size } = region;
       vm.mapMemory({ slot, guestAddress, hostAddress, size });
       resources.defer(() => vm.unmapMemory(slot));
     }
@@ -114,38 +120,6 @@ export class DeviceBus implements Disposable {
   [Symbol.dispose](): void {
     this.#resources.dispose();
   }
-}
-
-/** Where shared memory regions may lie. */
-export interface SharedMemoryPlace {
-  /** As for the machine's RAM. */
-  readonly memoryMiB: number;
-  /** The first memory slot that is free. */
-  readonly firstSlot: number;
-}
-
-interface PlacedRegion extends SharedMemoryRegion {
-  readonly slot: number;
-  readonly guestAddress: number;
-}
-
-function placeRegions(
-  devices: readonly VirtioDevice[],
-  { memoryMiB, firstSlot }: SharedMemoryPlace,
-): Map<VirtioDevice, PlacedRegion> {
-  const regions = devices.flatMap((device) =>
-    device.sharedMemory === undefined ? [] : [{ device, region: device.sharedMemory }],
-  );
-  const addresses = sharedMemoryAddresses(
-    memoryMiB,
-    regions.map(({ region }) => region.length),
-  );
-  return new Map(
-    regions.map(({ device, region }, index) => {
-      const guestAddress = addresses[index] ?? 0;
-      return [device, { ...region, slot: firstSlot + index, guestAddress }];
-    }),
-  );
 }
 
 function windowOf(index: number): number {

@@ -14,6 +14,7 @@ import { SERIAL_STATE_SIZE } from "./device/serial.js";
 import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
 import { ramRanges } from "./memory-map.js";
+import { copiedMemory, placeSharedMemory } from "./shared-memory.js";
 import { VcpuControl } from "./vcpu-control.js";
 import type { VcpuMessage } from "./vcpu-thread.js";
 import { VcpuThreads } from "./vcpu-threads.js";
@@ -90,8 +91,10 @@ export class Machine implements AsyncDisposable {
       checkRange("memoryMiB", memoryMiB, MIN_MEMORY_MIB, MAX_MEMORY_MIB);
       const ram = ramRanges(memoryMiB);
       const ramMemory = ram.map(({ size }) => resources.use(allocate(hypervisor, size)));
+      const sharedMemory = placeSharedMemory(options.devices ?? [], memoryMiB, ram.length);
       const memory = new GuestMemory(
         ram.map(({ guestAddress }, i) => ({ guestAddress, buffer: viewOf(ramMemory[i]) })),
+        sharedMemory.map(copiedMemory),
       );
       this.#vm = resources.use(createVm(hypervisor, cpus));
       ram.forEach(({ guestAddress, size }, slot) => {
@@ -100,12 +103,8 @@ export class Machine implements AsyncDisposable {
       });
       this.#vm.createInterruptController();
       this.#bus = resources.use(
-        new DeviceBus(
-          this.#vm,
-          memory,
-          options.devices ?? [],
-          { memoryMiB, firstSlot: ram.length },
-          (reason) => options.onDeviceFailure?.(reason),
+        new DeviceBus(this.#vm, memory, options.devices ?? [], sharedMemory, (reason) =>
+          options.onDeviceFailure?.(reason),
         ),
       );
 

@@ -88,9 +88,12 @@ requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
   /** A file system device whose session never answers, with this window. */
   function deviceWithWindow(window: FileWindow, repair = () => false): FsDevice {
     const session = { handle: () => {} };
-    return new FsDevice({ tag: "t", session, cacheWindow: { ...rangeOf(window), repair } });
+    const { hostAddress, length } = window;
+    const read = (offset: number, target: Uint8Array) => window.read(offset, target);
+    const write = (offset: number, source: Uint8Array) => window.write(offset, source);
+    const cacheWindow = { hostAddress, length, read, write, repair };
+    return new FsDevice({ tag: "t", session, cacheWindow });
   }
-  const rangeOf = ({ hostAddress, length }: FileWindow) => ({ hostAddress, length });
   const readWindow = [
     ...assemble.mapDistant(WINDOW_ADDRESS),
     ...assemble.load(assemble.distant),

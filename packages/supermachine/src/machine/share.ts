@@ -1,7 +1,7 @@
 import { Session } from "@supermachine/fuse-server";
 import type { FileWindow } from "@supermachine/hypervisor";
 import { DaxBackend, PosixBackend } from "@supermachine/posix-backend";
-import { FsDevice } from "@supermachine/virtio";
+import { type CacheWindow, FsDevice } from "@supermachine/virtio";
 import { SupermachineError } from "../errors.js";
 import type { Share } from "./config.js";
 
@@ -21,7 +21,7 @@ class ShareDevice extends FsDevice {
   constructor(tag: string, backend: PosixBackend, window?: FileWindow) {
     const session = new Session(backend);
     const repair = () => backend instanceof DaxBackend && backend.repair();
-    super({ tag, session, cacheWindow: window && { ...rangeOf(window), repair } });
+    super({ tag, session, cacheWindow: window && cacheOf(window, repair) });
     this.#session = session;
     this.#backend = backend;
     this.#window = window;
@@ -35,7 +35,16 @@ class ShareDevice extends FsDevice {
   }
 }
 
-const rangeOf = ({ hostAddress, length }: FileWindow) => ({ hostAddress, length });
+function cacheOf(window: FileWindow, repair: () => boolean): CacheWindow {
+  const { hostAddress, length } = window;
+  return {
+    hostAddress,
+    length,
+    repair,
+    read: (offset, target) => window.read(offset, target),
+    write: (offset, source) => window.write(offset, source),
+  };
+}
 
 /**
  * Without `createWindow` the guest maps no files, whatever the share's policy says.

@@ -23,6 +23,12 @@ export interface SharedMemoryRegion {
   /** Host address of the first byte. The range stays this device's until it is closed. */
   readonly hostAddress: bigint;
   /**
+   * Copies bytes out of the region, and {@link SharedMemoryRegion.write} into it: another device may be asked
+   * to. False where the bytes cannot be accessed now.
+   */
+  read(offset: number, target: Uint8Array): boolean;
+  write(offset: number, source: Uint8Array): boolean;
+  /**
    * The guest touched a part that the host cannot back. Brings the region in line with what it shows;
    * answers whether that changed anything, so that the access is worth another try.
    */

@@ -17,6 +17,19 @@ export interface GuestMemoryView {
   readonly data: DataView;
 }
 
+/**
+ * Guest-physical memory whose pages come and go, such as a DAX window. Devices get copies of it: in place, a
+ * page that is gone would end the process.
+ */
+export interface CopiedMemory {
+  readonly guestAddress: number;
+  /** Bytes. */
+  readonly length: number;
+  /** Copies bytes out, and `write` back in; false where they cannot be accessed. */
+  read(offset: number, target: Uint8Array): boolean;
+  write(offset: number, source: Uint8Array): boolean;
+}
+
 const REGION_ALIGNMENT = 16;
 const REGION_LIMIT = 2 ** 32;
 
@@ -27,12 +40,15 @@ const REGION_LIMIT = 2 ** 32;
  */
 export class GuestMemory {
   readonly #views: readonly GuestMemoryView[];
+  readonly #copied: readonly CopiedMemory[];
 
   /**
    * @param regions - sorted by `guestAddress`, non-overlapping; regions may touch.
+   * @param copied - for the buffers of requests only; rings and tables lie in `regions`.
    * @throws VirtioError `ERR_VIRTIO_MEMORY_REGION`
    */
-  constructor(regions: readonly GuestMemoryRegion[]) {
+  constructor(regions: readonly GuestMemoryRegion[], copied: readonly CopiedMemory[] = []) {
+    this.#copied = copied;
     let end = 0;
     this.#views = regions.map(({ guestAddress, buffer }) => {
       const length = buffer.byteLength;
@@ -106,6 +122,14 @@ export class GuestMemory {
       left -= count;
     }
     return length > 0;
+  }
+
+  /** The copied memory that holds all of `[address, address + length)`. */
+  copied(address: number, length: number): CopiedMemory | undefined {
+    return this.#copied.find((memory) => {
+      const offset = address - memory.guestAddress;
+      return offset >= 0 && length <= memory.length - offset;
+    });
   }
 
   readU16(address: number): number | undefined {

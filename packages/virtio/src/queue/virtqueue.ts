@@ -46,6 +46,8 @@ const MAX_INDIRECT_DESCRIPTORS = 1024;
 
 /** Section 2.7.5: a chain describes at most 2^32 bytes; one less keeps lengths in a u32. */
 const MAX_CHAIN_BYTES = 0xffff_ffff;
+/** Bytes of a chain in memory that is copied: twice what Linux puts into a request to a file system. */
+const MAX_COPIED_BYTES = 2 << 20;
 
 /**
  * The device side of a split virtqueue (virtio 1.2, section 2.7).
@@ -218,6 +220,7 @@ export class Virtqueue {
    */
   addUsed(chain: DescriptorChain, bytesWritten: number): void {
     const { head } = chain;
+    if (chain.copies.length > 0) chain.writeBack();
     if (!this.#release(chain)) return;
     const slot = this.#usedIndex & (this.size - 1);
     const at = this.#usedAt * 2 + vringUsed.size + slot * vringUsedElem.size;
@@ -360,11 +363,30 @@ export class Virtqueue {
     if (!deviceWritable && chain.writableLength > 0) {
       return this.#invalid("device-readable buffer after a device-writable one");
     }
-    if (!this.#memory.collect(address, length, deviceWritable ? chain.writable : chain.readable)) {
+    const buffers = deviceWritable ? chain.writable : chain.readable;
+    const found =
+      this.#memory.collect(address, length, buffers) ||
+      this.#copy(chain, address, length, deviceWritable);
+    if (!found) {
       return this.#invalid(`buffer of ${length} bytes at 0x${address.toString(16)}`);
     }
     if (deviceWritable) chain.writableLength += length;
     else chain.readableLength += length;
+    return true;
+  }
+
+  #copy(chain: DescriptorChain, address: number, length: number, writable: boolean): boolean {
+    const memory = this.#memory.copied(address, length);
+    if (memory === undefined || chain.copiedLength + length > MAX_COPIED_BYTES) return false;
+    const bytes = new Uint8Array(length);
+    const offset = address - memory.guestAddress;
+    // Also what the device is to write: it may write a part.
+    if (!memory.read(offset, bytes)) return false;
+    chain.copiedLength += length;
+    if (writable) {
+      chain.writable.push(bytes);
+      chain.copies.push({ memory, offset, bytes });
+    } else chain.readable.push(bytes);
     return true;
   }
 

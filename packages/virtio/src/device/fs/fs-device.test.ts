@@ -1,4 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { GuestMemory } from "../../memory/guest-memory.js";
+import { VRING_DESC_F_NEXT, VRING_DESC_F_WRITE } from "../../queue/ring-layout.js";
 import { MmioDriver } from "../../testing/mmio-driver.js";
 import { FsDevice, type FuseRequestHandler, virtioFsConfig } from "./fs-device.js";
 
@@ -28,6 +30,9 @@ function reverser() {
   };
 }
 
+/** For windows that nobody accesses. */
+const windowAccess = { read: () => false, write: () => false };
+
 describe("FsDevice", () => {
   test("shows its tag and number of request queues", () => {
     using driver = new MmioDriver(
@@ -52,7 +57,7 @@ describe("FsDevice", () => {
   });
 
   test("shows its cache window as shared memory region 0, and no other region", () => {
-    const cacheWindow = { length: 5 * 2 ** 30, hostAddress: 2n ** 40n };
+    const cacheWindow = { ...windowAccess, length: 5 * 2 ** 30, hostAddress: 2n ** 40n };
     using driver = new MmioDriver(
       new FsDevice({ tag: "t", session: reverser().session, cacheWindow }),
     );
@@ -69,7 +74,8 @@ describe("FsDevice", () => {
     ["of no bytes", { length: 0, hostAddress: 2n ** 40n }],
     ["of half a range", { length: 2 ** 20, hostAddress: 2n ** 40n }],
     ["out of line", { length: 2 ** 21, hostAddress: 2n ** 40n + 4096n }],
-  ])("refuses a cache window %s", (_, cacheWindow) => {
+  ])("refuses a cache window %s", (_, range) => {
+    const cacheWindow = { ...windowAccess, ...range };
     expect(() => new FsDevice({ tag: "t", session: reverser().session, cacheWindow })).toThrow(
       expect.objectContaining({ code: "ERR_VIRTIO_DEVICE_OPTIONS" }),
     );
@@ -82,6 +88,70 @@ describe("FsDevice", () => {
       expect(data).toEqual(bytes(3, 2, 1));
     }
     expect(driver.request(0, [bytes(9)]).written).toBe(0);
+  });
+
+  test("buffers in another device's window are copied in and out, where that is possible", () => {
+    const window = new Uint8Array(64).fill(1);
+    let accessible = true;
+    const memory = new GuestMemory(
+      [{ guestAddress: 0x10_0000, buffer: new SharedArrayBuffer(1 << 20) }],
+      [
+        {
+          guestAddress: MmioDriver.sharedMemoryAddress,
+          length: window.length,
+          read: (offset, target) => {
+            target.set(window.subarray(offset, offset + target.length));
+            return accessible;
+          },
+          write: (offset, source) => {
+            window.set(source, offset);
+            return accessible;
+          },
+        },
+      ],
+    );
+    const device = new FsDevice({ tag: "t", session: reverser().session });
+    using driver = new MmioDriver(device, { memory, memorySize: 1 << 20 }).start();
+    window.set([5, 6, 7]);
+    const send = () => {
+      const queue = driver.queue(1);
+      const at = MmioDriver.sharedMemoryAddress;
+      queue.writeDescriptor(0, at, 3, VRING_DESC_F_NEXT, 1);
+      queue.writeDescriptor(1, at + 8, 4, VRING_DESC_F_WRITE, 0);
+      queue.publish(0);
+      driver.notify(1);
+    };
+    send();
+    expect([...window.subarray(7, 13)]).toEqual([1, 7, 6, 5, 1, 1]);
+    expect(driver.failures).toEqual([]);
+    accessible = false;
+    send();
+    expect(driver.failures.map(({ message }) => message).join()).toContain("buffer of 3 bytes");
+  });
+
+  test.each([
+    ["beyond its end", 62, 3],
+    ["before its start", -1, 3],
+    ["larger than any request", 0, 3 << 20],
+  ])("a buffer in a window %s breaks the queue", (_, offset, length) => {
+    const memory = new GuestMemory(
+      [{ guestAddress: 0x10_0000, buffer: new SharedArrayBuffer(1 << 20) }],
+      [
+        {
+          guestAddress: MmioDriver.sharedMemoryAddress,
+          length: offset === 0 ? 4 << 20 : 64,
+          read: () => true,
+          write: () => true,
+        },
+      ],
+    );
+    const device = new FsDevice({ tag: "t", session: reverser().session });
+    using driver = new MmioDriver(device, { memory, memorySize: 1 << 20 }).start();
+    const address = MmioDriver.sharedMemoryAddress + offset;
+    driver.queue(1).writeDescriptor(0, address, length, 0, 0);
+    driver.queue(1).publish(0);
+    driver.notify(1);
+    expect(driver.failures).toHaveLength(1);
   });
 
   test("requests complete later, in any order, each with an interrupt", () => {

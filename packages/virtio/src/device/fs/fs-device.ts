@@ -75,6 +75,8 @@ function cacheRegion(window: CacheWindow | undefined): SharedMemoryRegion | unde
     id: VIRTIO_FS_SHMCAP_ID_CACHE,
     length,
     hostAddress,
+    read: (offset, target) => window.read(offset, target),
+    write: (offset, source) => window.write(offset, source),
     repair: () => window.repair?.() ?? false,
   };
 }
