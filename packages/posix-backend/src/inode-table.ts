@@ -1,35 +1,28 @@
-import { ENFILE, EOPNOTSUPP, ESTALE, NAME_MAX } from "@supermachine/fuse-protocol";
-import { cachedFd, FdCache, takeCachedFd } from "./fd-cache.js";
+import { ENFILE, EOPNOTSUPP, ESTALE } from "@supermachine/fuse-protocol";
 import { FileHandle } from "./file-handle.js";
 import { IdentityIndex } from "./identity-index.js";
+import { NodeFds, type OpenFileOf } from "./node-fds.js";
+import { type Link, NodeFinder, UNSURE } from "./node-finder.js";
 import { header, type NodeMemory, record } from "./node-memory.js";
-import { kindOf, metaOf, NodeKind, setKind, typeOf, volumeOf } from "./node-record.js";
+import { kindOf, metaOf, NodeKind, typeOf, volumeOf } from "./node-record.js";
 import type { InodeFileHandles } from "./options.js";
 import { RecordedNames } from "./recorded-names.js";
-import { generationOfNodeid, nodeidOf, SlotAllocator, slotOfNodeid } from "./slot-allocator.js";
-import { StatBuffer } from "./stat-buffer.js";
-import { O_PATH } from "./syscalls/constants.js";
-import { close, openAt, reopen } from "./syscalls/linux.js";
+import {
+  generationOfNodeid,
+  heldSlot,
+  nodeidOf,
+  SlotAllocator,
+  slotOfNodeid,
+} from "./slot-allocator.js";
+import type { StatBuffer } from "./stat-buffer.js";
 import { VolumeTable } from "./volume-table.js";
 
 export const ROOT_NODEID = 1;
 const ROOT_SLOT = 1;
 /** A node looked up so often is never forgotten; its lookups are no longer counted. */
 const MAX_LOOKUPS = 0xffff_ffff;
-/** Deeper trees cannot be named by a path of PATH_MAX. */
-const MAX_DEPTH = 2048;
-
-const UNSURE = -1;
-
-/** A symbolic link, as {@link InodeTable.adoptAlias} tells links apart. */
-export interface Link {
-  readonly volume: number;
-  readonly inoLow: number;
-  readonly inoHigh: number;
-}
-
-/** Where the fd of an open file of a node is found, when there is one. */
-type OpenFileOf = (nodeid: number) => number;
+/** For what is not kept by name. */
+const NO_NAME = new Uint8Array(1);
 
 /**
  * The nodes that the client knows, in memory that the backends of several threads may share. Host inodes
@@ -42,20 +35,14 @@ type OpenFileOf = (nodeid: number) => number;
  */
 export class InodeTable {
   readonly #memory: NodeMemory;
-  readonly #thread: number;
-  readonly #procFd: number;
   readonly #policy: InodeFileHandles;
   readonly #slots: SlotAllocator;
   readonly #index: IdentityIndex;
   readonly #volumes: VolumeTable;
   readonly #names: RecordedNames;
-  readonly #cache: FdCache;
-  readonly #openFileOf: OpenFileOf;
+  readonly #finder: NodeFinder;
+  readonly #fds: NodeFds;
   readonly #handle = new FileHandle();
-  readonly #stat = new StatBuffer();
-  readonly #name = new Uint8Array(NAME_MAX + 1);
-  /** Fds to close as soon as the lock is free. */
-  readonly #unused: number[] = [];
 
   constructor(
     memory: NodeMemory,
@@ -65,15 +52,13 @@ export class InodeTable {
     openFileOf: OpenFileOf,
   ) {
     this.#memory = memory;
-    this.#thread = thread;
-    this.#procFd = procFd;
     this.#policy = policy;
-    this.#openFileOf = openFileOf;
     this.#slots = new SlotAllocator(memory);
     this.#index = new IdentityIndex(memory);
     this.#volumes = new VolumeTable(memory, procFd, policy !== "never");
     this.#names = new RecordedNames(memory, this.#slots);
-    this.#cache = new FdCache(memory, thread);
+    this.#finder = new NodeFinder(memory, this.#index, this.#names);
+    this.#fds = new NodeFds(memory, thread, procFd, this.#volumes, this.#names, openFileOf);
   }
 
   /**
@@ -113,20 +98,13 @@ export class InodeTable {
    * that the client does not hold. It is good for the present operation, not longer.
    */
   fd(nodeid: number): number {
-    const slot = this.#slotOf(nodeid);
-    if (slot === 0) return -ESTALE;
-    const at = this.#memory.recordAt(slot);
-    const kind = kindOf(this.#memory.read(at + record.meta));
-    if (kind === NodeKind.pinned || kind === NodeKind.alias) {
-      return this.#memory.read(at + record.fd);
-    }
-    const cached = this.#cache.find(slot);
-    return cached >= 0 ? cached : this.#refill(slot, nodeid);
+    const slot = heldSlot(this.#memory, nodeid);
+    return slot === 0 ? -ESTALE : this.#fds.get(slot, nodeid);
   }
 
   /** The `S_IFMT` bits of a node's mode, which never change; 0 for a node that the client does not hold. */
   type(nodeid: number): number {
-    const slot = this.#slotOf(nodeid);
+    const slot = heldSlot(this.#memory, nodeid);
     if (slot === 0) return 0;
     return typeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
   }
@@ -138,7 +116,7 @@ export class InodeTable {
   find(stat: StatBuffer): number | undefined {
     this.#memory.lock();
     const volume = this.#volumes.find(stat);
-    const slot = volume < 0 ? 0 : this.#firstWithNumber(volume, stat.inoLow, stat.inoHigh);
+    const slot = volume < 0 ? 0 : this.#finder.firstWithNumber(volume, stat.inoLow, stat.inoHigh);
     const nodeid = slot === 0 ? undefined : this.#nodeidOf(slot);
     this.#memory.unlock();
     return nodeid;
@@ -155,7 +133,7 @@ export class InodeTable {
 
   /** Counts one more lookup of a node that the client holds; the nodeid, or a negated errno. */
   addLookup(nodeid: number): number {
-    const slot = this.#slotOf(nodeid);
+    const slot = heldSlot(this.#memory, nodeid);
     if (slot === 0) return -ESTALE;
     this.#memory.lock();
     this.#countLookup(slot);
@@ -181,7 +159,7 @@ export class InodeTable {
     const memory = this.#memory;
     memory.lock();
     const volume = this.#volumes.find(stat);
-    const slot = volume < 0 ? 0 : this.#match(volume, stat, undefined, false);
+    const slot = volume < 0 ? 0 : this.#finder.match(volume, stat, undefined, undefined);
     const meta = slot > 0 ? memory.read(memory.recordAt(slot) + record.meta) : 0;
     // The name of a node that is found by name must be noted, which takes the long way.
     const isHeld = slot > 0 && kindOf(meta) !== NodeKind.named;
@@ -196,7 +174,7 @@ export class InodeTable {
    * Linux client may hold a directory under one name only, so each link's view of it is its own node.
    */
   adoptAlias(fd: number, stat: StatBuffer, link: Link): number {
-    return this.#adopt(fd, stat, link, 0, this.#name);
+    return this.#adopt(fd, stat, link, 0, NO_NAME);
   }
 
   /** What {@link adoptAlias} knows a symbolic link by; `stat` holds its attributes. */
@@ -206,16 +184,16 @@ export class InodeTable {
 
   /** How often the client was given a node that it holds. */
   lookups(nodeid: number): number {
-    const slot = this.#slotOf(nodeid);
+    const slot = heldSlot(this.#memory, nodeid);
     return slot === 0 ? 0 : this.#memory.read(this.#memory.recordAt(slot) + record.lookups);
   }
 
   /** The node with this inode number on the volume of the node `nodeid`, as {@link find}. */
   findBeside(nodeid: number, ino: number): number | undefined {
-    const slot = this.#slotOf(nodeid);
+    const slot = heldSlot(this.#memory, nodeid);
     if (slot === 0) return undefined;
     const volume = volumeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
-    const found = this.#firstWithNumber(volume, ino >>> 0, Math.floor(ino / 0x1_0000_0000));
+    const found = this.#finder.firstWithNumber(volume, ino >>> 0, Math.floor(ino / 0x1_0000_0000));
     return found === 0 ? undefined : this.#nodeidOf(found);
   }
 
@@ -261,15 +239,20 @@ export class InodeTable {
     const volume = isNewVolume ? this.#volumes.add(fd, stat) : this.#volumes.find(stat);
     memory.lock();
     // Two nodes with one inode there cannot be: the name leads to another file than it did.
-    const isTaken = volume >= 0 && this.#firstWithNumber(volume, stat.inoLow, stat.inoHigh) !== 0;
+    const isTaken =
+      volume >= 0 && this.#finder.firstWithNumber(volume, stat.inoLow, stat.inoHigh) !== 0;
     const lookups = this.lookups(nodeid);
     let result = volume < 0 ? -ENFILE : isTaken ? -ESTALE : 0;
     const slot = slotOfNodeid(nodeid);
     if (result === 0) result = this.#fill(slot, fd, stat, volume, undefined, parent, name, lookups);
-    if (result < 0) this.#unused.push(fd);
+    if (result < 0) {
+      this.#fds.discard(fd);
+      const gone = metaOf(NodeKind.gone, stat.mode, 0);
+      memory.write(memory.recordAt(slot) + record.meta, gone);
+    }
     if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
     memory.unlock();
-    this.#closeUnused();
+    this.#fds.closeDiscarded();
     return result;
   }
 
@@ -283,7 +266,7 @@ export class InodeTable {
     const memory = this.#memory;
     memory.lock();
     const volume = this.#volumes.find(stat);
-    const slot = volume < 0 ? 0 : this.#match(volume, stat, undefined, false);
+    const slot = volume < 0 ? 0 : this.#finder.match(volume, stat, undefined, undefined);
     if (slot > 0 && kindOf(memory.read(memory.recordAt(slot) + record.meta)) === NodeKind.named) {
       this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
     }
@@ -292,7 +275,7 @@ export class InodeTable {
 
   /** Takes back `count` lookups; the root stays whatever a client says. */
   forget(nodeid: number, count: number): void {
-    const slot = this.#slotOf(nodeid);
+    const slot = heldSlot(this.#memory, nodeid);
     if (slot === 0 || slot === ROOT_SLOT) return;
     this.#memory.lock();
     const lookupsAt = this.#memory.recordAt(slot) + record.lookups;
@@ -300,7 +283,7 @@ export class InodeTable {
     if (lookups <= count) this.#remove(slot);
     else if (lookups !== MAX_LOOKUPS) this.#memory.write(lookupsAt, lookups - count);
     this.#memory.unlock();
-    this.#closeUnused();
+    this.#fds.closeDiscarded();
   }
 
   /** Forgets everything but the root. No other thread may be at work. */
@@ -308,38 +291,27 @@ export class InodeTable {
     this.#slots.forEach((slot) => {
       if (slot !== ROOT_SLOT && this.#isNode(slot)) this.#remove(slot);
     });
-    this.#closeUnused();
+    this.#fds.closeDiscarded();
   }
 
   /** Gives up the fds that this thread keeps; nodes stay. */
   detach(): void {
     this.#memory.lock();
-    this.#cache.drain((slot, fd) => this.#settle(slot, fd));
+    this.#fds.drain();
     this.#memory.unlock();
-    this.#closeUnused();
+    this.#fds.closeDiscarded();
   }
 
   /** Forgets everything and closes every fd. */
   close(): void {
     this.clear();
     this.#remove(ROOT_SLOT);
-    this.#closeUnused();
+    this.#fds.closeDiscarded();
   }
 
   #isNode(slot: number): boolean {
     const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
     return kind !== 0 && kind !== NodeKind.name;
-  }
-
-  /** 0 for a nodeid that the client does not hold. */
-  #slotOf(nodeid: number): number {
-    const slot = slotOfNodeid(nodeid);
-    if (slot === 0 || slot >= this.#memory.slots) return 0;
-    const at = this.#memory.recordAt(slot);
-    const held = this.#memory.read(at + record.lookups) > 0;
-    return held && this.#memory.read(at + record.generation) === generationOfNodeid(nodeid)
-      ? slot
-      : 0;
   }
 
   #nodeidOf(slot: number): number {
@@ -362,18 +334,17 @@ export class InodeTable {
     const memory = this.#memory;
     memory.lock();
     let volume = this.#volumes.find(stat);
-    let slot = volume < 0 ? 0 : this.#match(volume, stat, link, false);
+    let slot = volume < 0 ? 0 : this.#finder.match(volume, stat, link, undefined);
     if (slot === UNSURE) {
       // The system call is not for the time of the lock. Without a handle nothing will match.
       memory.unlock();
       this.#handle.read(fd);
       memory.lock();
-      slot = this.#match(volume, stat, link, true);
+      slot = this.#finder.match(volume, stat, link, this.#handle);
     }
     let result = slot;
     if (slot > 0) {
-      this.#countLookup(slot);
-      this.#keep(slot, fd, stat, parent, name);
+      this.#found(slot, fd, stat, parent, name);
     } else {
       const isNewVolume = volume < 0;
       if (isNewVolume) {
@@ -381,91 +352,34 @@ export class InodeTable {
         volume = this.#volumes.add(fd, stat);
         memory.lock();
         // Another thread may have found the inode as well meanwhile.
-        slot = volume < 0 || memory.threads === 1 ? 0 : this.#match(volume, stat, link, false);
+        slot =
+          volume < 0 || memory.threads === 1
+            ? 0
+            : this.#finder.match(volume, stat, link, undefined);
       }
       if (slot > 0) {
-        this.#countLookup(slot);
-        this.#keep(slot, fd, stat, parent, name);
+        this.#found(slot, fd, stat, parent, name);
         result = slot;
       } else {
         result = volume < 0 ? -ENFILE : this.#insert(fd, stat, volume, link, parent, name);
-        if (result < 0) this.#unused.push(fd);
+        if (result < 0) this.#fds.discard(fd);
       }
       if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
     }
     const nodeid = result < 0 ? result : this.#nodeidOf(result);
     memory.unlock();
-    this.#closeUnused();
+    this.#fds.closeDiscarded();
     return nodeid;
   }
 
-  /**
-   * The node of an inode, 0 for none, or {@link UNSURE} when its file handle must be compared and is not
-   * known. What has an fd somewhere is that inode: its number cannot have gone to another.
-   */
-  #match(volume: number, stat: StatBuffer, link: Link | undefined, haveHandle: boolean): number {
-    const memory = this.#memory;
-    const { inoLow, inoHigh } = stat;
-    let slot = this.#index.first(volume, inoLow, inoHigh);
-    for (; slot !== 0; slot = this.#index.next(slot)) {
-      const at = memory.recordAt(slot);
-      if (memory.read(at + record.inoLow) !== inoLow) continue;
-      if (memory.read(at + record.inoHigh) !== inoHigh) continue;
-      const meta = memory.read(at + record.meta);
-      if (volumeOf(meta) !== volume) continue;
-      const kind = kindOf(meta);
-      if (kind === NodeKind.alias || link !== undefined) {
-        if (kind === NodeKind.alias && link !== undefined && this.#isLink(at, link)) return slot;
-        continue;
-      }
-      if (kind === NodeKind.pinned || memory.read(at + record.cachedBy) !== 0) return slot;
-      if (kind === NodeKind.named) {
-        if (this.#names.bornAt(slot, [stat.birthSeconds, stat.birthNanoseconds])) return slot;
-      } else if (!haveHandle) return UNSURE;
-      else if (this.#handle.equals(memory, at)) return slot;
-    }
-    return 0;
-  }
-
-  #firstWithNumber(volume: number, inoLow: number, inoHigh: number): number {
-    let slot = this.#index.first(volume, inoLow, inoHigh);
-    for (; slot !== 0; slot = this.#index.next(slot)) {
-      const at = this.#memory.recordAt(slot);
-      const meta = this.#memory.read(at + record.meta);
-      if (
-        this.#memory.read(at + record.inoLow) === inoLow &&
-        this.#memory.read(at + record.inoHigh) === inoHigh &&
-        volumeOf(meta) === volume &&
-        kindOf(meta) !== NodeKind.alias
-      ) {
-        return slot;
-      }
-    }
-    return 0;
-  }
-
-  #isLink(at: number, link: Link): boolean {
-    const payload = at + record.payload;
-    return (
-      this.#memory.read(payload) === link.volume >>> 0 &&
-      this.#memory.read(payload + 1) === link.inoLow &&
-      this.#memory.read(payload + 2) === link.inoHigh
-    );
-  }
-
-  /** Another fd of a node that is there: kept, if this thread has none. */
-  #keep(slot: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): void {
-    const at = this.#memory.recordAt(slot);
-    const kind = kindOf(this.#memory.read(at + record.meta));
-    if (kind === NodeKind.named && parent !== 0) {
+  /** A node that is there was looked up once more. */
+  #found(slot: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): void {
+    this.#countLookup(slot);
+    const meta = this.#memory.read(this.#memory.recordAt(slot) + record.meta);
+    if (kindOf(meta) === NodeKind.named && parent !== 0) {
       this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
     }
-    const pinned = kind === NodeKind.pinned || kind === NodeKind.alias;
-    if (pinned || (this.#memory.read(at + record.cachedBy) & (1 << this.#thread)) !== 0) {
-      this.#unused.push(fd);
-    } else {
-      this.#putInCache(slot, fd);
-    }
+    this.#fds.keep(slot, fd);
   }
 
   /** The slot of a new node; or a negated errno, with `fd` left to the caller. */
@@ -521,10 +435,9 @@ export class InodeTable {
     this.#volumes.retain(volume);
     this.#index.insert(slot);
     if (pin) {
-      memory.write(at + record.fd, fd);
-      memory.add(header.pinned, 1);
+      this.#fds.pin(slot, fd);
     } else {
-      this.#putInCache(slot, fd);
+      this.#fds.put(slot, fd);
     }
     return 0;
   }
@@ -534,110 +447,6 @@ export class InodeTable {
     this.#memory.write(at + record.inoLow, stat.inoLow);
     this.#memory.write(at + record.inoHigh, stat.inoHigh);
     this.#memory.write(at + record.meta, meta);
-  }
-
-  #putInCache(slot: number, fd: number): void {
-    this.#cache.put(slot, fd);
-    if (this.#cache.evictedFd >= 0) this.#settle(this.#cache.evictedSlot, this.#cache.evictedFd);
-  }
-
-  /** An fd of a node has left a cache: the last one leaves a file handle behind. */
-  #settle(slot: number, fd: number): void {
-    const memory = this.#memory;
-    const at = memory.recordAt(slot);
-    const isLast = memory.read(at + record.cachedBy) === 0;
-    if (isLast && kindOf(memory.read(at + record.meta)) === NodeKind.cached) {
-      if (this.#handle.read(fd) < 0) {
-        // Too long, or this kind of file has none: it keeps the fd.
-        setKind(memory, at, NodeKind.pinned, 0);
-        memory.write(at + record.fd, fd);
-        memory.add(header.pinned, 1);
-        return;
-      }
-      this.#handle.store(memory, at);
-    }
-    this.#unused.push(fd);
-  }
-
-  /** Opens the inode of a node of which this thread has no fd, and keeps that. */
-  #refill(slot: number, nodeid: number): number {
-    const fd = this.#openAgain(slot, nodeid, 0);
-    if (fd < 0) return fd;
-    this.#memory.lock();
-    this.#putInCache(slot, fd);
-    this.#memory.unlock();
-    this.#closeUnused();
-    return fd;
-  }
-
-  /** A new O_PATH fd of a node that has none of its own. */
-  #openAgain(slot: number, nodeid: number, depth: number): number {
-    const memory = this.#memory;
-    const at = memory.recordAt(slot);
-    memory.lock();
-    const cachedBy = memory.read(at + record.cachedBy);
-    if (cachedBy !== 0) {
-      // Of another thread, who may not close it meanwhile.
-      const other = cachedFd(memory, 31 - Math.clz32(cachedBy), slot);
-      const fd = reopen(this.#procFd, other, O_PATH);
-      memory.unlock();
-      return fd;
-    }
-    let fd: number;
-    const meta = memory.read(at + record.meta);
-    if (kindOf(meta) === NodeKind.gone) {
-      memory.unlock();
-      fd = -ESTALE;
-    } else if (kindOf(meta) === NodeKind.named) {
-      const name = new Uint8Array(NAME_MAX + 1);
-      const parent = this.#names.read(slot, name);
-      memory.unlock();
-      fd = this.#openNamed(slot, parent, name, depth);
-    } else {
-      this.#handle.load(memory, at);
-      const mountFd = this.#volumes.mountFd(volumeOf(meta));
-      memory.unlock();
-      fd = this.#handle.open(mountFd);
-    }
-    if (fd !== -ESTALE) return fd;
-    // Removed, but the client may have it open still.
-    const open = this.#openFileOf(nodeid);
-    return open < 0 ? -ESTALE : reopen(this.#procFd, open, O_PATH);
-  }
-
-  /** Looks the node's last known name up, as any name of the client; ESTALE when that is another file now. */
-  #openNamed(slot: number, parent: number, name: Uint8Array, depth: number): number {
-    const parentSlot = this.#slotOf(parent);
-    if (parentSlot === 0 || depth > MAX_DEPTH) return -ESTALE;
-    const held = this.#heldFd(parentSlot);
-    const parentFd = held >= 0 ? held : this.#openAgain(parentSlot, parent, depth + 1);
-    if (parentFd < 0) return parentFd;
-    const fd = openAt(parentFd, name, O_PATH);
-    if (held < 0) close(parentFd);
-    if (fd < 0) return -ESTALE;
-    const failure = this.#stat.read(fd);
-    const volume = volumeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
-    if (failure === 0 && this.#volumes.find(this.#stat) === volume) {
-      const birth = [this.#stat.birthSeconds, this.#stat.birthNanoseconds] as const;
-      const at = this.#memory.recordAt(slot);
-      const { inoLow, inoHigh } = this.#stat;
-      const isSame =
-        this.#memory.read(at + record.inoLow) === inoLow &&
-        this.#memory.read(at + record.inoHigh) === inoHigh &&
-        this.#names.bornAt(slot, birth);
-      if (isSame) return fd;
-    }
-    close(fd);
-    return -ESTALE;
-  }
-
-  /** The fd that this thread can use of a node without opening it, or -1. */
-  #heldFd(slot: number): number {
-    const at = this.#memory.recordAt(slot);
-    const kind = kindOf(this.#memory.read(at + record.meta));
-    return kind === NodeKind.pinned || kind === NodeKind.alias
-      ? this.#memory.read(at + record.fd)
-      : this.#cache.find(slot);
   }
 
   /** Under the lock. */
@@ -652,27 +461,13 @@ export class InodeTable {
       return;
     }
     this.#index.remove(slot);
-    if (kind === NodeKind.pinned || kind === NodeKind.alias) {
-      if (slot !== ROOT_SLOT) memory.add(header.pinned, -1);
-      this.#unused.push(memory.read(at + record.fd));
-    }
-    let cachedBy = memory.read(at + record.cachedBy);
-    while (cachedBy !== 0) {
-      const thread = 31 - Math.clz32(cachedBy);
-      this.#unused.push(takeCachedFd(memory, thread, slot));
-      cachedBy &= ~(1 << thread);
-    }
+    this.#fds.release(slot);
     this.#names.free(slot);
     this.#slots.give(slot);
     this.#releaseVolume(volumeOf(meta));
   }
 
   #releaseVolume(volume: number): void {
-    const mountFd = this.#volumes.release(volume);
-    if (mountFd >= 0) this.#unused.push(mountFd);
-  }
-
-  #closeUnused(): void {
-    for (let fd = this.#unused.pop(); fd !== undefined; fd = this.#unused.pop()) close(fd);
+    this.#fds.discard(this.#volumes.release(volume));
   }
 }

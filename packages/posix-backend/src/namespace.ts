@@ -43,13 +43,45 @@ import {
 
 const S_IALLUGO = 0o7777;
 
-/** Delivers what `share.name` stands for in the directory `parent`, which `parentFd` holds. */
+/** Neither success nor an errno. */
+const UNDECIDED = 1;
+
+/**
+ * Delivers what `share.name` stands for in the directory `parent`, which `parentFd` holds.
+ *
+ * Lookups come in runs: of names that are absent, of nodes that the client holds (when it asks
+ * again after a while), and of new ones. For the first two a single statx(2) does.
+ */
 export function lookupName(
   share: Share,
   parent: number,
   parentFd: number,
   reply: EntryReply,
 ): number {
+  if (share.expectsNothingNew) {
+    const result = lookupHeld(share, parentFd, reply);
+    if (result !== UNDECIDED) return result;
+  }
+  const nodes = share.inodes.size;
+  const result = lookupAny(share, parent, parentFd, reply);
+  share.expectsNothingNew = share.inodes.size === nodes;
+  return result;
+}
+
+/** Finds that there is no such name, or that it is a node whose inode is pinned by an fd. */
+function lookupHeld(share: Share, parentFd: number, reply: EntryReply): number {
+  const failure = share.stat.readName(parentFd, share.name.bytes);
+  if (failure < 0) return failure;
+  const mayFollow = share.settings.symlinks === "follow";
+  if (mayFollow && (share.stat.mode & S_IFMT) === S_IFLNK) return UNDECIDED;
+  const nodeid = share.inodes.adoptHeld(share.stat);
+  if (nodeid === 0) return UNDECIDED;
+  const result = share.deliverNode(nodeid, reply);
+  if (share.announcesSubmounts) announceSubmount(share, parentFd, reply);
+  return result;
+}
+
+function lookupAny(share: Share, parent: number, parentFd: number, reply: EntryReply): number {
   const fd = openAt(parentFd, share.name.bytes, O_PATH);
   if (fd < 0) return fd;
   const failure = share.stat.read(fd);

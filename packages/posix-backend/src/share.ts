@@ -83,6 +83,8 @@ export class Share implements Disposable {
   /** The client leaves the umask to the host, whose default access control lists override it. */
   appliesUmask = false;
   announcesSubmounts = false;
+  /** The latest lookup was of no new node, and the next may well be alike. */
+  expectsNothingNew = false;
   /** The client may make device nodes. */
   allowsDevices: boolean;
   /** The client may have other extended attributes than `user.*`. */
