@@ -47,6 +47,16 @@ requireFacility("linux", "root", "fuse", `file:${CLI}`).describe("supermachine m
     });
   }
 
+  test("sees what happens in a directory that it watches, though it trusts what it has seen", async () => {
+    writeFileSync(join(directory, "file"), "old");
+    await start("--cache", "always", "--watch", "--no-passthrough");
+    const show = () => shell(`cat ${mountPoint}/file; ls ${mountPoint} | paste -sd' '`);
+    expect(await show()).toBe("oldfile\n");
+    writeFileSync(join(directory, "file"), "new and longer");
+    writeFileSync(join(directory, "other"), "");
+    await expect.poll(show, { timeout: 3000 }).toBe("new and longerfile other\n");
+  });
+
   test("shows a directory at another place until it is told to end", async () => {
     writeFileSync(join(directory, "file"), "content");
     await start();

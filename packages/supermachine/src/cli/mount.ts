@@ -8,6 +8,7 @@ import {
 export interface MountFlags {
   readonly readOnly: boolean;
   readonly cache: CachePolicy;
+  readonly watch: boolean;
   readonly symlinks: SymlinkPolicy;
   readonly writeback: boolean;
   readonly xattr: boolean;
@@ -39,6 +40,7 @@ export async function mountDirectory(
     writeback,
     threads,
     cache: options.cache,
+    watch: options.watch,
     symlinks: options.symlinks,
     xattr: options.xattr,
     posixAcl: options.posixAcl,

@@ -112,6 +112,11 @@ function createProgram(early: PreparedRun | undefined): Command {
         .choices(["none", "auto", "metadata", "always"])
         .default("auto"),
     )
+    .option(
+      "--watch",
+      "see changes of the directory at once, however long seen things are trusted",
+      false,
+    )
     .addOption(
       new Option("--symlinks <policy>", "what may be done with symbolic links")
         .choices(["deny", "opaque", "follow"])
