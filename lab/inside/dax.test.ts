@@ -53,7 +53,12 @@ describe("a share mounted with DAX on KVM", () => {
     ];
     // A process of its own runs the built package, as a user does.
     const program = fileURLToPath(new URL("guest-shell.mjs", import.meta.url));
-    const options = JSON.stringify({ image: "demo", hypervisor: "kvm", mounts });
+    const options = JSON.stringify({
+      image: "demo",
+      hypervisor: "kvm",
+      bootTimeoutMs: 120_000,
+      mounts,
+    });
     shell = spawn(process.execPath, [program, options]);
     shell.stdout.setEncoding("utf8");
     shell.stderr.pipe(process.stderr);
@@ -109,6 +114,24 @@ describe("a share mounted with DAX on KVM", () => {
     for (let tries = 0; seen === "0\n" && tries < 100; tries++) seen = await look();
     expect(seen).toBe("98\n");
     await guest("exec 8>&- 9<&-");
+  });
+
+  test("devices read from and write to what the guest has mapped", async () => {
+    writeFileSync(onHost("source"), Buffer.alloc(10_000, "0123456789"));
+    writeFileSync(onHost("target"), "already there\n");
+    writeFileSync(onHost("sector"), Buffer.alloc(4096));
+    const script = [
+      "cd /share; ./mapper append source 10000 target && ./mapper direct sector 4096 /dev/vda",
+      "head -c 4096 /dev/vda | md5sum",
+    ];
+    const sum = await guest(script.join("; "));
+    expect(readFileSync(onHost("target"), "utf8")).toBe(
+      `already there\n${"0123456789".repeat(1000)}`,
+    );
+    const sector = createHash("md5")
+      .update(readFileSync(onHost("sector")))
+      .digest("hex");
+    expect(sum).toBe(`${sector}  -\n`);
   });
 
   test("more files than the window has room for are read and written", async () => {
