@@ -61,21 +61,17 @@ export class InodeTable {
     this.#fds = new NodeFds(memory, thread, procFd, this.#volumes, this.#names, openFileOf);
   }
 
-  /**
-   * Makes the inode of `rootFd` the root, and takes over `rootFd`. Once, before anything else. Tells
-   * whether inodes on its volume can be kept as file handles.
-   */
-  setRoot(rootFd: number, stat: StatBuffer): boolean {
+  /** Makes the inode of `rootFd` the root, and takes over `rootFd`. Once, before anything else. */
+  setRoot(rootFd: number, stat: StatBuffer): void {
     const volume = this.#volumes.add(rootFd, stat);
     // Slot 0 stands for "none".
     this.#slots.claim(0, 0);
     this.#slots.claim(ROOT_SLOT, 0);
     const at = this.#memory.recordAt(ROOT_SLOT);
     this.#describe(at, stat, metaOf(NodeKind.pinned, stat.mode, volume), 1);
-    this.#memory.write(at + record.fd, rootFd);
+    this.#fds.pin(ROOT_SLOT, rootFd);
     this.#memory.add(header.nodes, 1);
     this.#index.insert(ROOT_SLOT);
-    return this.#volumes.mountFd(volume) >= 0;
   }
 
   /** How many nodes there are, the root included. */

@@ -28,6 +28,16 @@ export function generationOfNodeid(nodeid: number): number {
   return Math.floor(nodeid / MAX_SLOTS);
 }
 
+/** The slot of a node; 0 for a nodeid that the client does not hold. */
+export function heldSlot(memory: NodeMemory, nodeid: number): number {
+  const slot = slotOfNodeid(nodeid);
+  if (slot === 0 || slot >= memory.slots) return 0;
+  const at = memory.recordAt(slot);
+  const isHeld = memory.read(at + record.lookups) > 0;
+  const isSame = memory.read(at + record.generation) === generationOfNodeid(nodeid);
+  return isHeld && isSame ? slot : 0;
+}
+
 /**
  * Hands out slots of the node table, the lowest free one of the lowest block with room, so that what is
  * used stays together. A block that has emptied gives its memory back. Call it under the lock.
