@@ -11,11 +11,18 @@ import { compare } from "./fuse/compare.mjs";
 import { measureData } from "./fuse/data.mjs";
 import { measureMetadata } from "./fuse/metadata.mjs";
 import { findPeers, highPerformance, ourServer, peerServers } from "./fuse/servers.mjs";
+import { measureVhostUser, vhostUserServers } from "./fuse/vhost-user.mjs";
 
 const MEMORY = "/dev/shm";
 const DISK = tmpdir();
 
-const AREAS = { metadata: metadataRows, xattr: xattrRows, data: dataRows };
+const AREAS = {
+  metadata: metadataRows,
+  xattr: xattrRows,
+  data: dataRows,
+  "vhost-user": vhostUserRows,
+  memory: memoryRows,
+};
 
 /** @type {import("../scripts/bench.mjs").Measure} */
 export async function measure({ note }) {
@@ -53,13 +60,18 @@ export async function measure({ note }) {
 async function metadataRows({ work, peers, rounds, quick, note }) {
   const program = await buildMetadataProgram(work);
   const rows = [];
-  for (const backing of quick ? [MEMORY] : [MEMORY, DISK]) {
-    for (const cache of /** @type {const} */ (["auto", "always"])) {
-      const servers = [ourServer(cache), ...peerServers(peers, cache)];
-      const phases = await measureMetadata({ program, backing, servers, rounds, note });
-      for (const [phase, samples] of phases) {
-        rows.push(compare({ name: `${backing}, ${cache}: ${phase}`, unit: "1/s", samples }));
-      }
+  /** @type {[backing: string, cache: import("./fuse/servers.mjs").Cache][]} */
+  const settings = [
+    [MEMORY, "auto"],
+    [MEMORY, "always"],
+  ];
+  // A journal makes the disk the limit of what changes it, and preparing slow.
+  if (!quick) settings.push([DISK, "auto"]);
+  for (const [backing, cache] of settings) {
+    const servers = [ourServer(cache), ...peerServers(peers, cache)];
+    const phases = await measureMetadata({ program, backing, servers, rounds, note });
+    for (const [phase, samples] of phases) {
+      rows.push(compare({ name: `${backing}, ${cache}: ${phase}`, unit: "1/s", samples }));
     }
   }
   return rows;
@@ -117,6 +129,41 @@ async function dataRows({ peers, rounds, quick, note }) {
     rows.push(compare({ name, unit, samples, peers: servedBy.filter((s) => s !== "ours") }));
   }
   return rows;
+}
+
+/** @param {Environment} environment */
+async function vhostUserRows({ rounds, note }) {
+  const rows = [];
+  for (const cache of /** @type {const} */ (["auto", "always"])) {
+    const servers = vhostUserServers(cache);
+    const phases = await measureVhostUser({ backing: MEMORY, servers, rounds, note });
+    for (const [phase, samples] of phases) {
+      rows.push(compare({ name: `vhost-user, ${cache}: ${phase}`, unit: "1/s", samples }));
+    }
+  }
+  return rows;
+}
+
+/**
+ * What nodes take that the client knows, with 1,024 fds. The C servers keep an fd for each.
+ *
+ * @param {Environment} environment
+ */
+async function memoryRows({ quick, note }) {
+  const script = fileURLToPath(
+    new URL("../packages/posix-backend/bench/inodes.mjs", import.meta.url),
+  );
+  const nodes = quick ? 50_000 : 1_000_000;
+  note(`memory: ${nodes} nodes`);
+  const command = `ulimit -n 1024; exec "$0" --expose-gc "$1" ${nodes} ${MEMORY}`;
+  const output = await run("bash", ["-c", command, process.execPath, script]);
+  const figure = (/** @type {RegExp} */ label) => [Number(label.exec(output)?.[1])];
+  const unit = "B";
+  const alone = { unit, peer: [], peerName: "" };
+  return [
+    { ...alone, name: `memory per node, ${nodes} nodes`, ours: figure(/bytes per node +([\d.]+)/) },
+    { ...alone, name: "memory per node, once forgotten", ours: figure(/after forget +([\d.-]+)/) },
+  ];
 }
 
 /** @param {string} work */
