@@ -10,6 +10,7 @@ export { pseudoRandom, showBytes } from "./data.js";
 export { testSideBySide } from "./differential/side-by-side.js";
 export { testDifferential } from "./differential/suite.js";
 export { type Executor, executorProgram, startExecutor, startExecutorBy } from "./executor.js";
+export type { Effort } from "./inputs.js";
 export { testIntegrity } from "./integrity/suite.js";
 export { type MountedTarget, mountedTarget } from "./mounted.js";
 export { nativeTarget, startNative } from "./native.js";

@@ -10,7 +10,7 @@ import type { Executor } from "./executor.js";
  * - `zero-range`: and makes them zeros (tmpfs does not).
  * - `same-holes`: holes are where the native file system has them.
  * - `trusted`: root has `trusted.*` extended attributes.
- * - `direct`: O_DIRECT.
+ * - `groups`: whoever checks a write knows all groups of the writer; a server knows the first.
  * - `kernel`: a kernel stands between program and file system: it resolves paths, checks permissions,
  *   keeps locks and pages.
  */
@@ -22,7 +22,7 @@ export type Feature =
   | "zero-range"
   | "same-holes"
   | "trusted"
-  | "direct"
+  | "groups"
   | "kernel";
 
 /** A file system under test. */

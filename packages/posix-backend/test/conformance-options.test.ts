@@ -23,7 +23,7 @@ const variants: Record<string, [PosixBackendOptions, MountOptions?]> = {
 requireFacility("linux", "root", "fuse", "program:cc").describe("whatever its options", () => {
   for (const [name, [options, mountOptions]] of Object.entries(variants)) {
     const target = mountedTarget(share(name, "/dev/shm", options, mountOptions));
-    testDifferential(target, nativeTarget("tmpfs", "/dev/shm"));
-    testIntegrity(target);
+    testDifferential(target, nativeTarget("tmpfs", "/dev/shm"), { inputs: 15 });
+    testIntegrity(target, { inputs: 8 });
   }
 });

@@ -42,7 +42,7 @@ const target: MountedTarget = {
 };
 
 requireFacility("linux", "root", "fuse", "program:cc", ...built).describe("threads", () => {
-  testDifferential(mountedTarget(target), nativeTarget("tmpfs", "/dev/shm"));
-  testIntegrity(mountedTarget(target));
+  testDifferential(mountedTarget(target), nativeTarget("tmpfs", "/dev/shm"), { inputs: 20 });
+  testIntegrity(mountedTarget(target), { inputs: 15 });
   testSideBySide(target, "/dev/shm");
 });

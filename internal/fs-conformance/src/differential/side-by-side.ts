@@ -4,11 +4,11 @@ import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Executor, startExecutor } from "../executor.js";
+import { type Effort, timeoutMs } from "../inputs.js";
 import { type MountedTarget, mountedTarget, startMount } from "../mounted.js";
 import { startNative } from "../native.js";
 import { beginning, sequences } from "./commands.js";
 
-const INPUTS = 15;
 const PROGRAMS = 4;
 
 interface Program {
@@ -28,7 +28,11 @@ async function startProgram(directory: string, reference: string): Promise<Progr
  *
  * @param reference - A directory of the native one.
  */
-export function testSideBySide(target: MountedTarget, reference: string): void {
+export function testSideBySide(
+  target: MountedTarget,
+  reference: string,
+  { inputs = 15 }: Effort = {},
+): void {
   test(
     `programs side by side on ${target.name} do not disturb each other`,
     async () => {
@@ -53,7 +57,7 @@ export function testSideBySide(target: MountedTarget, reference: string): void {
         expect(found.map(([actual]) => actual)).toEqual(found.map(([, expected]) => expected));
       });
       try {
-        await fc.assert(property, { numRuns: runs(INPUTS) });
+        await fc.assert(property, { numRuns: runs(inputs) });
       } finally {
         for (const { tested, native } of programs) {
           await tested[Symbol.asyncDispose]();
@@ -61,6 +65,6 @@ export function testSideBySide(target: MountedTarget, reference: string): void {
         }
       }
     },
-    runs(INPUTS) === INPUTS ? 120_000 : undefined,
+    timeoutMs(),
   );
 }

@@ -1,21 +1,19 @@
 import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { type Effort, timeoutMs } from "../inputs.js";
 import type { Target } from "../target.js";
 import { beginning, sequences } from "./commands.js";
-
-const INPUTS = 60;
-
-/** Under `npm run fuzz` the test takes as long as vitest is told there. */
-function timeoutMs(): number | undefined {
-  return runs(INPUTS) === INPUTS ? 120_000 : undefined;
-}
 
 /**
  * Declares a test that random commands do the same on a file system as on a native one, answer for
  * answer, down to the tree that is left.
  */
-export function testDifferential(target: Target, reference: Target): void {
+export function testDifferential(
+  target: Target,
+  reference: Target,
+  { inputs = 60 }: Effort = {},
+): void {
   test(
     `what happens on ${target.name} is what happens on ${reference.name}`,
     async () => {
@@ -28,7 +26,7 @@ export function testDifferential(target: Target, reference: Target): void {
           commands.map((command, at) => `${command} -> ${answers[at]}`);
         expect(show(actual)).toEqual(show(expected));
       });
-      await fc.assert(property, { numRuns: runs(INPUTS) });
+      await fc.assert(property, { numRuns: runs(inputs) });
     },
     timeoutMs(),
   );

@@ -2,10 +2,10 @@ import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { pseudoRandom, showBytes } from "../data.js";
+import { type Effort, timeoutMs } from "../inputs.js";
 import type { Target } from "../target.js";
 import { FileModel } from "./file-model.js";
 
-const INPUTS = 40;
 /** Files stay below this size, the length of the mapping. */
 const LIMIT = 512 * 1024;
 
@@ -131,7 +131,7 @@ const BEGINNING = [
  * Declares a test that a file holds what was written to it, whichever of read, write, truncate,
  * mappings, holes and copies come together.
  */
-export function testIntegrity(target: Target): void {
+export function testIntegrity(target: Target, { inputs = 40 }: Effort = {}): void {
   test(
     `a file on ${target.name} holds what was written, mapped, copied and cut off`,
     async () => {
@@ -147,8 +147,8 @@ export function testIntegrity(target: Target): void {
           rows.map(({ command, answer }) => `${command} -> ${answer}`),
         );
       });
-      await fc.assert(property, { numRuns: runs(INPUTS) });
+      await fc.assert(property, { numRuns: runs(inputs) });
     },
-    runs(INPUTS) === INPUTS ? 120_000 : undefined,
+    timeoutMs(),
   );
 }

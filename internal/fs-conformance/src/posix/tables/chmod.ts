@@ -112,7 +112,7 @@ chmod f 06777
 bob open 0 f O_RDWR|O_TRUNC
 stat f mode,size -> 0777 0
 
-#[kernel] without group execution the set-group-id bit survives a write by a member of the group
+#[kernel,groups] without group execution the set-group-id bit survives a write by a member of the group
 write f hello
 chown f 1001 1001
 chmod f 02666
