@@ -103,7 +103,11 @@ export class DeviceServer implements Disposable {
     if (shouldStop()) this.#end(undefined);
     // Outside the watch's native callback, which ends the process when its JavaScript is terminated.
     else this.#watch = watchReadable(this.#fd, () => setImmediate(this.#serveWatched));
+    if (this.#watch !== undefined) this.onWatch(true);
   }
+
+  /** Told when a thread that blocks begins to watch, and so to run its event loop, or to wait again. */
+  onWatch: (watches: boolean) => void = () => {};
 
   /** Serves, waiting in read(2), until the connection ends or `condition` holds. */
   blockUntil(condition: () => boolean): void {
@@ -123,6 +127,7 @@ export class DeviceServer implements Disposable {
     this.#serveBatch();
     if (!this.#open || this.#shouldStop === undefined || this.#session.pending > 0) return;
     this.#unwatch();
+    this.onWatch(false);
     this.block(this.#shouldStop);
   };
 

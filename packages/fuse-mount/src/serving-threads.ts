@@ -8,6 +8,7 @@ import { installKickSignal, kick } from "./kick.js";
 import type { RequestServer } from "./mount.js";
 import { isPassthroughPossible, type ThreadedMountOptions } from "./mount-options.js";
 import { replaceDescriptor } from "./native.js";
+import { StrayInterrupts } from "./stray-interrupts.js";
 import {
   CONTROL_WORDS,
   DEVICE_FD,
@@ -19,6 +20,7 @@ import {
   type ThreadCommand,
   type ThreadData,
   type ThreadReport,
+  WATCHING,
 } from "./thread-protocol.js";
 import { distributeQueues } from "./uring/queues.js";
 
@@ -63,6 +65,11 @@ class ServingThread {
 
   get #serving(): boolean {
     return Atomics.load(this.#control, STATE) === SERVING;
+  }
+
+  /** Then it gets messages. */
+  get watches(): boolean {
+    return Atomics.load(this.#control, WATCHING) !== 0;
   }
 
   askToStop(): void {
@@ -151,13 +158,15 @@ export class ServingThreads implements RequestServer {
     const { logger, passthrough: _, ...sessionOptions } = options;
     const ioModes = isPassthroughPossible(options) ? createIoModes() : undefined;
     const queues = options.ioUring === true ? distributeQueues(count) : undefined;
-    const threadData = { module, data, options: sessionOptions, ioModes };
+    const interrupts = StrayInterrupts.memory();
+    const threadData = { module, data, options: sessionOptions, ioModes, interrupts };
     const threads = Array.from(
       { length: count },
       (_, i) => new ServingThread({ ...threadData, queues: queues?.[i] }),
     );
     const serving = new ServingThreads(threads);
     try {
+      serving.#forwardInterrupts();
       serving.#forwardWarnings(logger?.warn.bind(logger) ?? warnProcess);
       await Promise.all(threads.map((thread) => thread.report("ready")));
       return serving;
@@ -172,6 +181,16 @@ export class ServingThreads implements RequestServer {
     for (const { worker } of this.#threads) {
       worker.on("message", (report: ThreadReport) => {
         if (report.kind === "warning") warn(report.message, report.cause);
+      });
+    }
+  }
+
+  #forwardInterrupts(): void {
+    for (const { worker } of this.#threads) {
+      worker.on("message", (report: ThreadReport) => {
+        if (report.kind !== "interrupted") return;
+        for (const thread of this.#threads)
+          if (thread.watches) thread.send({ kind: "interrupted" });
       });
     }
   }

@@ -1,4 +1,5 @@
 import type { SessionInfo, SessionOptions } from "@supermachine/fuse-server";
+import type { StrayInterrupts } from "./stray-interrupts.js";
 
 // What a serving thread and the thread that started it tell each other.
 
@@ -9,7 +10,9 @@ export const THREAD_ID = 2;
 /** The fd of the device, and that of the ring or -1. */
 export const DEVICE_FD = 3;
 export const RING_FD = 4;
-export const CONTROL_WORDS = 5;
+/** 1 while the thread watches, and so gets messages. */
+export const WATCHING = 5;
+export const CONTROL_WORDS = 6;
 
 // Values of STATE.
 export const STARTING = 0;
@@ -30,6 +33,8 @@ export interface ThreadData {
    * is the first thread that also serves what comes to the device then.
    */
   readonly queues: readonly number[] | undefined;
+  /** Memory of {@link StrayInterrupts}. */
+  readonly interrupts: SharedArrayBuffer;
   /** Memory for the open modes of the connection, when files may be passed through. */
   readonly ioModes: SharedArrayBuffer | undefined;
 }
@@ -38,6 +43,8 @@ export interface ThreadData {
 export type ThreadCommand =
   /** Serve this descriptor; `info` is what INIT agreed on at another thread. */
   | { readonly kind: "serve"; readonly fd: number; readonly info: SessionInfo | undefined }
+  /** There are new stray interrupts. Only sent while the thread watches. */
+  | { readonly kind: "interrupted" }
   | { readonly kind: "stop" };
 
 /** From the thread. */
@@ -46,6 +53,8 @@ export type ThreadReport =
   | { readonly kind: "ready" }
   /** INIT is answered. */
   | { readonly kind: "initialized"; readonly info: SessionInfo }
+  /** An interrupt is for another thread. */
+  | { readonly kind: "interrupted" }
   | { readonly kind: "warning"; readonly message: string; readonly cause: string | undefined }
   /** The connection is gone, or the thread was told to stop. */
   | { readonly kind: "ended"; readonly error: Error | undefined };

@@ -4,6 +4,7 @@ import { type FsBackend, Session, type SessionInfo } from "@supermachine/fuse-se
 import { DeviceBackingFiles } from "./backing-files.js";
 import { DeviceServer } from "./device-server.js";
 import { currentThreadId } from "./kick.js";
+import { StrayInterrupts } from "./stray-interrupts.js";
 import {
   type BackendModule,
   DEVICE_FD,
@@ -16,6 +17,7 @@ import {
   type ThreadCommand,
   type ThreadData,
   type ThreadReport,
+  WATCHING,
 } from "./thread-protocol.js";
 import { UringServer } from "./uring/uring-server.js";
 
@@ -24,6 +26,7 @@ class ServingThread {
   readonly #backend: FsBackend & Partial<Disposable & AsyncDisposable>;
   readonly #data: ThreadData;
   readonly #control: Int32Array;
+  readonly #interrupts: StrayInterrupts;
   readonly #report: (report: ThreadReport) => void;
   #session: Session | undefined;
   #ended = false;
@@ -33,6 +36,7 @@ class ServingThread {
     this.#backend = backend;
     this.#data = data;
     this.#control = new Int32Array(data.control);
+    this.#interrupts = new StrayInterrupts(data.interrupts);
     this.#report = report;
   }
 
@@ -44,6 +48,10 @@ class ServingThread {
       hostKernel: true,
       privateBuffers: true,
       ioUring: queues !== undefined,
+      onStrayInterrupt: (unique) => {
+        this.#interrupts.add(unique);
+        this.#report({ kind: "interrupted" });
+      },
       ...(ioModes && { passthrough: { backing, ioModes } }),
       logger: {
         warn: (message, cause) =>
@@ -81,7 +89,15 @@ class ServingThread {
         return;
       }
     }
+    this.#server.onWatch = (watches) => {
+      Atomics.store(this.#control, WATCHING, watches ? 1 : 0);
+      if (watches) this.#interrupts.deliver(session);
+    };
     this.#server.block(shouldStop);
+  }
+
+  interrupted(): void {
+    if (this.#session !== undefined) this.#interrupts.deliver(this.#session);
   }
 
   /** While the thread watches: a thread that waits in read(2) gets no messages. */
@@ -125,6 +141,7 @@ async function main(): Promise<void> {
   process.once("exit", () => thread.closeNow());
   port.on("message", (command: ThreadCommand) => {
     if (command.kind === "serve") thread.serve(command.fd, command.info);
+    else if (command.kind === "interrupted") thread.interrupted();
     else thread.stop();
   });
   report({ kind: "ready" });

@@ -145,6 +145,18 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
     }
   });
 
+  it.each([1, 4])(
+    "lets waiting requests be interrupted, whichever of %d threads hears of it",
+    async (threads) => {
+      mounted = await mountModule({ module: misbehaving }, directory, { threads });
+      for (let i = 0; i < 5; i++) {
+        const started = Date.now();
+        await shell("timeout -s INT 0.1 stat patient || true", directory);
+        expect(Date.now() - started).toBeLessThan(3000);
+      }
+    },
+  );
+
   it("ends when someone else unmounts it, or lazily while in use, and leaves nothing open", async () => {
     await (await start({ threads: 2 })).unmount();
     const before = openDescriptors().length;

@@ -80,6 +80,11 @@ export interface SessionOptions {
    * registers its queues as soon as INIT is answered. Default false.
    */
   readonly ioUring?: boolean;
+  /**
+   * An interrupt has come for a request that is not pending here: it is answered already, or pending at
+   * another session of the same connection.
+   */
+  readonly onStrayInterrupt?: (unique: bigint) => void;
   /** The client is the kernel of this host (`SessionInfo.hostKernel`). Default false. */
   readonly hostKernel?: boolean;
   /**
@@ -109,6 +114,7 @@ export class Session implements Disposable {
   readonly #sharedBackend: boolean;
   readonly #inPlace: boolean;
   readonly #passthrough: PassthroughOptions | undefined;
+  readonly #onStrayInterrupt: ((unique: bigint) => void) | undefined;
   /** Once passthrough is agreed on. */
   #ioModes: IoModes | undefined;
   #handlers: HandlerTable = handlers;
@@ -122,6 +128,7 @@ export class Session implements Disposable {
     this.#sharedBackend = options.sharedBackend === true;
     this.#inPlace = options.privateBuffers === true;
     this.#passthrough = options.passthrough;
+    this.#onStrayInterrupt = options.onStrayInterrupt;
     this.#wishes = {
       maxWrite: Math.max(4096, Math.min(options.maxWrite ?? 2 ** 20, 2 ** 20)),
       writebackCache: options.writebackCache ?? false,
@@ -397,9 +404,22 @@ export class Session implements Disposable {
     this.#take(slot);
     const low = slot.u32(BODY + fuse_interrupt_in.offsets.unique);
     const high = slot.u32(BODY + fuse_interrupt_in.offsets.unique + 4);
+    if (this.#interruptPending(low, high) || this.#onStrayInterrupt === undefined) return;
+    this.#onStrayInterrupt((BigInt(high) << 32n) | BigInt(low));
+  }
+
+  #interruptPending(low: number, high: number): boolean {
     for (const other of this.#pending) {
-      if (other.uniqueLow === low && other.uniqueHigh === high) other.interrupt();
+      if (other.uniqueLow !== low || other.uniqueHigh !== high) continue;
+      other.interrupt();
+      return true;
     }
+    return false;
+  }
+
+  /** Interrupts a pending request; false when none has that id. See {@link SessionOptions.onStrayInterrupt}. */
+  interrupt(unique: bigint): boolean {
+    return this.#interruptPending(Number(unique & 0xffff_ffffn), Number(unique >> 32n));
   }
 
   #traceRequest(slot: RequestSlot): void {

@@ -249,6 +249,27 @@ describe("a backend", () => {
     await expect(waiting).rejects.toEqual(errno(4));
   });
 
+  it("may be interrupted through another session of its connection", async () => {
+    const strays: bigint[] = [];
+    const { session, client } = await connect(
+      {
+        setxattr: (ctx) =>
+          new Promise((resolve) => {
+            ctx.signal.addEventListener("abort", () => resolve(-4));
+          }),
+      },
+      { onStrayInterrupt: (unique: bigint) => strays.push(unique) },
+    );
+    const waiting = client.setxattr(1, "user.a", new Uint8Array(1));
+    const { lastUnique } = client;
+    await client.interrupt(2n ** 40n + 7n);
+    expect(strays).toEqual([2n ** 40n + 7n]);
+    expect(session.interrupt(lastUnique + 2n ** 32n)).toBe(false);
+    expect(session.interrupt(lastUnique)).toBe(true);
+    await expect(waiting).rejects.toEqual(errno(4));
+    expect(strays).toHaveLength(1);
+  });
+
   it("reads and writes file data in the client's own buffers", async () => {
     const seen: Uint8Array[] = [];
     const session = new Session({

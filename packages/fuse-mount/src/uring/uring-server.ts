@@ -233,7 +233,11 @@ export class UringServer implements Disposable {
     this.#watch = this.#doorbell.watch(() => setImmediate(this.#serveWatched));
     // For what was completed before.
     setImmediate(this.#serveWatched);
+    this.onWatch(true);
   }
+
+  /** As {@link DeviceServer.onWatch}. */
+  onWatch: (watches: boolean) => void = () => {};
 
   /** Where completions are told of. */
   get fd(): number {
@@ -246,6 +250,7 @@ export class UringServer implements Disposable {
     this.#enter(0);
     if (!this.#open || this.#session.pending > 0) return;
     this.#unwatch();
+    this.onWatch(false);
     this.block(this.#shouldStop);
   };
 

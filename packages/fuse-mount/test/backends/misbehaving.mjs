@@ -1,4 +1,4 @@
-// A file `stuck` whose lookup never ends, one `later` that is found after a while, one `loop` that keeps
+// A file `patient` whose lookup ends when it is interrupted, one `stuck` whose lookup never ends, one `later` that is found after a while, one `loop` that keeps
 // its thread busy for ever, and one `crash` that ends its thread.
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
@@ -12,7 +12,11 @@ export async function createBackend(data) {
     return 0;
   };
   return {
-    async lookup(_ctx, _parent, name, reply) {
+    async lookup(ctx, _parent, name, reply) {
+      if (name === "patient") {
+        await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+        return -4;
+      }
       if (name === "stuck") return new Promise(() => {});
       if (name === "loop") for (;;);
       if (name === "crash") setImmediate(() => process.exit(3));
