@@ -128,7 +128,12 @@ export class Kvm implements Hypervisor {
       const message = `a window of ${size} bytes: give a multiple of ${WINDOW_UNIT}`;
       throw new KvmError("ERR_KVM_ARGUMENT", message);
     }
-    return new FileWindow(size);
+    try {
+      return new FileWindow(size);
+    } catch (cause) {
+      const message = `the host has no addresses for a window of ${size} bytes: ask for less`;
+      throw new KvmError("ERR_KVM_ARGUMENT", message, { cause });
+    }
   }
 
   #withDevice<T>(use: (fd: number) => T): T {

@@ -59,6 +59,13 @@ test("memory of no or an impossible size is refused", () => {
   }
 });
 
+test("a window of files that is no multiple of 2 MiB, or larger than any address space, is refused", () => {
+  for (const size of [0, -(2 << 20), 4096, (2 << 20) + 4096, Number.NaN]) {
+    expect(codeOf(() => new Kvm().createFileWindow(size))).toBe("ERR_KVM_ARGUMENT");
+  }
+  expect(codeOf(() => new Kvm().createFileWindow(2 ** 52))).toBe("ERR_KVM_ARGUMENT");
+});
+
 const kvm = new Kvm();
 const availability = kvm.isAvailable();
 const usable = {

@@ -19,6 +19,7 @@ test("the public names change on purpose only", () => {
       "QueueService",
       "RngDevice",
       "TRANSPORT_FEATURES",
+      "VIRTIO_FS_SHMCAP_ID_CACHE",
       "VIRTIO_F_VERSION_1",
       "VIRTIO_MMIO_QUEUE_NOTIFY",
       "VIRTIO_RING_F_EVENT_IDX",
