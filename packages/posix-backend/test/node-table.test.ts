@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   linkSync,
   mkdirSync,
@@ -14,6 +15,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { PosixBackendOptions } from "../src/index.js";
 import { asRoot, Client, outcome, root } from "./client.js";
+import { mounting } from "./mounting.js";
 
 /** So few fds that every second use of a node finds it without one. */
 const modes: readonly [string, PosixBackendOptions][] = [
@@ -219,3 +221,30 @@ test("an option that cannot be kept is told", () => {
   );
   expect(readFileSync("/proc/self/comm").length).toBeGreaterThan(0);
 });
+
+requireFacility("linux", "root", mounting).test(
+  "a file system that is mounted below the root can be unmounted once its nodes are forgotten",
+  () => {
+    using dir = new TemporaryDirectory();
+    using client = new Client(dir.path);
+    const at = join(dir.path, "mounted");
+    mkdirSync(at);
+    const below = client.walk("mounted");
+    execFileSync("mount", ["-t", "tmpfs", "none", at]);
+    try {
+      writeFileSync(join(at, "file"), "inside");
+      const mounted = client.walk("mounted");
+      expect(mounted).not.toBe(below);
+      const file = client.walk("mounted/file");
+      expect(client.attr(file).size).toBe(6);
+      expect(spawnSync("umount", [at]).status).not.toBe(0);
+      client.backend.forget(file, 1);
+      client.backend.forget(mounted, 2);
+      execFileSync("umount", [at]);
+      expect(client.lookup(mounted, "file")).toBe("ESTALE");
+      expect(client.walk("mounted")).toBe(below);
+    } finally {
+      spawnSync("umount", ["--lazy", at]);
+    }
+  },
+);
