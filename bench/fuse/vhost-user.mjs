@@ -78,6 +78,8 @@ export async function measureVhostUser({ backing, servers, rounds, note, files =
         });
         for (const line of output) {
           const [phase = "", rate] = line.split("\t");
+          // The guest's clock has ticks: a phase may be over within one.
+          if (!Number.isFinite(Number(rate))) continue;
           const byServer = samples.get(phase) ?? new Map();
           samples.set(phase, byServer);
           byServer.set(server.name, [...(byServer.get(server.name) ?? []), Number(rate)]);

@@ -58,6 +58,9 @@ export interface Watch extends Disposable {
   unref(): void;
 }
 
+/** koffi ends a watch whose handle nothing refers to any more. */
+const openWatches = new Set<PollHandle>();
+
 /**
  * Calls `onReadable` from this thread's event loop while `fd` is readable (level-triggered).
  * Works for eventfds, sockets, pipes and /dev/fuse; about 3 us an event.
@@ -68,11 +71,9 @@ export function watchReadable(fd: number, onReadable: () => void): Watch {
     { readable: true },
     onReadable,
   );
-  let open = true;
+  openWatches.add(handle);
   const close = () => {
-    if (!open) return;
-    open = false;
-    handle.close();
+    if (openWatches.delete(handle)) handle.close();
   };
   return { close, unref: () => handle.unref(), [Symbol.dispose]: close };
 }
