@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { mount } from "@supermachine/fuse-mount";
 import { F_RDLCK, F_UNLCK, F_WRLCK, FUSE_RELEASE_FLOCK_UNLOCK } from "@supermachine/fuse-protocol";
-import { LockReply, type RequestContext, type Result } from "@supermachine/fuse-server";
+import { LockReply, type RequestContext } from "@supermachine/fuse-server";
 import {
   openDescriptors,
   requireFacility,
@@ -17,6 +17,7 @@ import { asRoot, Client, outcome } from "./client.js";
 const run = promisify(execFile);
 const { test } = requireFacility("linux");
 const END = Number.POSITIVE_INFINITY;
+const neverAborted = new AbortController().signal;
 
 /** A client of a directory with one file, which it locks for several owners. */
 class Locker implements Disposable {
@@ -35,21 +36,22 @@ class Locker implements Disposable {
     return this.#client.backend;
   }
 
-  set(
-    owner: number,
-    type: number,
-    [start, end]: [number, number] = [0, END],
-    signal?: AbortSignal,
-  ): Result {
+  /** Without waiting; the outcome. */
+  set(owner: number, type: number, [start, end] = [0, END]): number | string {
     const lock = { owner: BigInt(owner), start, end, type, pid: 100 + owner };
-    const ctx = signal === undefined ? asRoot : { ...asRoot, signal };
-    return this.backend.setlk?.(ctx, this.nodeid, 0, lock, signal !== undefined) ?? Number.NaN;
+    return outcome(this.backend.setlk?.(asRoot, this.nodeid, 0, lock, false) ?? Number.NaN);
   }
 
-  flock(owner: number, type: number, signal?: AbortSignal): Result {
+  flock(owner: number, type: number): number | string {
     const lock = { owner: BigInt(owner), start: 0, end: END, type, pid: 100 + owner };
-    const ctx = signal === undefined ? asRoot : { ...asRoot, signal };
-    return this.backend.flock?.(ctx, this.nodeid, 0, lock, signal !== undefined) ?? Number.NaN;
+    return outcome(this.backend.flock?.(asRoot, this.nodeid, 0, lock, false) ?? Number.NaN);
+  }
+
+  /** Sets a write lock on all of the file, when that can be done. */
+  async wait(kind: "setlk" | "flock", owner: number, signal = neverAborted): Promise<unknown> {
+    const lock = { owner: BigInt(owner), start: 0, end: END, type: F_WRLCK, pid: 100 + owner };
+    const result = this.backend[kind]?.({ ...asRoot, signal }, this.nodeid, 0, lock, true);
+    return outcome((await result) ?? Number.NaN);
   }
 
   conflict(owner: number, type: number, [start, end]: [number, number]): LockReply {
@@ -78,14 +80,14 @@ test("without the option there are no lock operations, so that the client's kern
 
 test("owners share read locks and exclude each other from ranges that they write", () => {
   using locker = new Locker();
-  expect(outcome(locker.set(1, F_RDLCK, [0, 9]))).toBe(0);
-  expect(outcome(locker.set(2, F_RDLCK, [5, END]))).toBe(0);
-  expect(outcome(locker.set(2, F_WRLCK, [9, 9]))).toBe("EAGAIN");
-  expect(outcome(locker.set(2, F_WRLCK, [10, 10]))).toBe(0);
-  expect(outcome(locker.set(1, F_RDLCK, [10, 20]))).toBe("EAGAIN");
-  expect(outcome(locker.set(2, F_UNLCK, [10, 10]))).toBe(0);
-  expect(outcome(locker.set(1, F_RDLCK, [10, 20]))).toBe(0);
-  expect(outcome(locker.set(3, F_UNLCK))).toBe(0);
+  expect(locker.set(1, F_RDLCK, [0, 9])).toBe(0);
+  expect(locker.set(2, F_RDLCK, [5, END])).toBe(0);
+  expect(locker.set(2, F_WRLCK, [9, 9])).toBe("EAGAIN");
+  expect(locker.set(2, F_WRLCK, [10, 10])).toBe(0);
+  expect(locker.set(1, F_RDLCK, [10, 20])).toBe("EAGAIN");
+  expect(locker.set(2, F_UNLCK, [10, 10])).toBe(0);
+  expect(locker.set(1, F_RDLCK, [10, 20])).toBe(0);
+  expect(locker.set(3, F_UNLCK)).toBe(0);
 });
 
 test("a conflicting lock is told with its range, kind and process", () => {
@@ -104,17 +106,16 @@ test("a conflicting lock is told with its range, kind and process", () => {
 test("those who wait get the lock in the order in which they came, at once when it is free", async () => {
   using locker = new Locker();
   locker.set(1, F_WRLCK);
-  const { signal } = new AbortController();
   const order: number[] = [];
   const waits = [2, 3].map((owner) =>
-    Promise.resolve(locker.set(owner, F_WRLCK, [0, END], signal)).then((result) => {
+    locker.wait("setlk", owner).then((result) => {
       expect(result).toBe(0);
       order.push(owner);
     }),
   );
   locker.set(1, F_UNLCK);
   await waits[0];
-  expect(outcome(locker.set(1, F_RDLCK))).toBe("EAGAIN");
+  expect(locker.set(1, F_RDLCK)).toBe("EAGAIN");
   await locker.backend.flush?.(locker.owned(2), locker.nodeid, 0);
   await waits[1];
   expect(order).toEqual([2, 3]);
@@ -125,48 +126,47 @@ test("a wait that is interrupted ends with EINTR and holds nothing", async () =>
   locker.set(1, F_WRLCK);
   const controller = new AbortController();
   const waiting = [
-    locker.set(2, F_WRLCK, [0, END], controller.signal),
-    locker.set(3, F_WRLCK, [0, END], AbortSignal.abort()),
+    locker.wait("setlk", 2, controller.signal),
+    locker.wait("setlk", 3, AbortSignal.abort()),
   ];
   controller.abort();
-  expect((await Promise.all(waiting)).map(outcome)).toEqual(["EINTR", "EINTR"]);
+  expect(await Promise.all(waiting)).toEqual(["EINTR", "EINTR"]);
   locker.set(1, F_UNLCK);
-  expect(outcome(locker.set(4, F_WRLCK))).toBe(0);
+  expect(locker.set(4, F_WRLCK)).toBe(0);
 });
 
 test("flush clears what the owner has locked by range, release what it has locked as a file", async () => {
   using locker = new Locker();
   locker.set(1, F_WRLCK);
-  expect(outcome(locker.flock(1, F_WRLCK))).toBe(0);
+  expect(locker.flock(1, F_WRLCK)).toBe(0);
   await locker.backend.flush?.(locker.owned(1), locker.nodeid, 0);
-  expect(outcome(locker.set(2, F_WRLCK))).toBe(0);
-  expect(outcome(locker.flock(2, F_RDLCK))).toBe("EAGAIN");
+  expect(locker.set(2, F_WRLCK)).toBe(0);
+  expect(locker.flock(2, F_RDLCK)).toBe("EAGAIN");
   locker.backend.release(locker.owned(1), locker.nodeid, 0, 0, FUSE_RELEASE_FLOCK_UNLOCK);
-  expect(outcome(locker.flock(2, F_RDLCK))).toBe(0);
-  expect(outcome(locker.flock(3, F_RDLCK))).toBe(0);
-  expect(outcome(locker.flock(3, F_WRLCK))).toBe("EAGAIN");
+  expect(locker.flock(2, F_RDLCK)).toBe(0);
+  expect(locker.flock(3, F_RDLCK)).toBe(0);
+  expect(locker.flock(3, F_WRLCK)).toBe("EAGAIN");
 });
 
 test("the end of the session ends locks and waits, and closes what they held open", async () => {
   const before = openDescriptors();
-  let waiting: Result;
   {
     using locker = new Locker();
     locker.set(1, F_WRLCK);
     locker.flock(1, F_WRLCK);
-    waiting = locker.set(2, F_WRLCK, [0, END], new AbortController().signal);
+    const waiting = locker.wait("setlk", 2);
     locker.backend.destroy();
-    expect(outcome(await waiting)).toBe("EINTR");
+    expect(await waiting).toBe("EINTR");
   }
   expect(openDescriptors()).toEqual(before);
 });
 
 test("owners beyond a bound get ENOLCK, and the others go on", () => {
   using locker = new Locker({ maxHandles: 3 });
-  const results = [1, 2, 3, 4].map((owner) => outcome(locker.set(owner, F_RDLCK)));
+  const results = [1, 2, 3, 4].map((owner) => locker.set(owner, F_RDLCK));
   expect(results).toEqual([0, 0, 0, "ENOLCK"]);
   locker.set(1, F_UNLCK);
-  expect(outcome(locker.set(4, F_RDLCK))).toBe(0);
+  expect(locker.set(4, F_RDLCK)).toBe(0);
 });
 
 requireFacility("linux", "program:flock").test(
@@ -184,8 +184,8 @@ requireFacility("linux", "program:flock").test(
     // The host holds it until its input ends.
     const host = execFile("flock", [locker.path, "sh", "-c", "echo locked; cat"]);
     await new Promise((resolve) => host.stdout?.once("data", resolve));
-    expect(outcome(locker.flock(1, F_WRLCK))).toBe("EAGAIN");
-    const waiting = locker.flock(1, F_WRLCK, new AbortController().signal);
+    expect(locker.flock(1, F_WRLCK)).toBe("EAGAIN");
+    const waiting = locker.wait("flock", 1);
     host.stdin?.end();
     expect(await waiting).toBe(0);
   },
