@@ -32,7 +32,8 @@ export class DaxBackend extends PosixBackend {
 
   /** @throws `PosixBackendError` as {@link PosixBackend} does. */
   constructor(root: string, window: DaxWindow, options: DaxBackendOptions = {}) {
-    super(root, options);
+    // A write to a mapping is no request in which set-id bits could be dropped: the client's kernel must do it.
+    super(root, { killpriv: false, ...options });
     this.#mappings = new DaxMappings(this.share, window);
     this.share.stat.daxMinFileSize = options.daxMinFileSize ?? 0;
   }
