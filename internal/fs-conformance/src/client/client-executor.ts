@@ -330,7 +330,7 @@ export class ClientExecutor implements Executor {
 
   async #chown({ nodeid }: Node, uid: number, gid: number): Promise<number> {
     const valid = (uid === -1 ? 0 : FATTR_UID) | (gid === -1 ? 0 : FATTR_GID);
-    if (valid === 0) return 0;
+    // A change of nothing is sent, too: it may take set-id bits away.
     await this.#client.setattr(nodeid, { valid, uid: uid >>> 0, gid: gid >>> 0 });
     return 0;
   }

@@ -6,6 +6,7 @@ import {
   ENOSPC,
   ENOTDIR,
   ESTALE,
+  FATTR_CTIME,
   FATTR_GID,
   FATTR_KILL_SUIDGID,
   FATTR_MODE,
@@ -186,7 +187,7 @@ export class MemoryFs implements FsBackend {
   }
 
   setattr(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     _fh: number | undefined,
     request: SetattrRequest,
@@ -195,6 +196,11 @@ export class MemoryFs implements FsBackend {
     const node = this.#tree.node(nodeid);
     if (node === undefined) return -ESTALE;
     const { valid } = request;
+    // With the writeback cache the client gives its own time of change.
+    if ((valid & ~FATTR_CTIME) === 0) {
+      const refusal = this.#files.changeNothing(node, ctx.uid);
+      if (refusal < 0) return refusal;
+    }
     if ((valid & FATTR_SIZE) !== 0) {
       if (node.content === undefined) return node.children === undefined ? -EINVAL : -EISDIR;
       this.#files.truncate(node, request.size);

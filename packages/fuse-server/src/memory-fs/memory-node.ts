@@ -123,6 +123,15 @@ export class MemoryNode {
     this.ctime = Date.now();
   }
 
+  /** Whether there are set-id bits that {@link dropPrivileges} takes. */
+  get hasPrivileges(): boolean {
+    const setGid = S_ISGID | 0o010;
+    return (
+      this.children === undefined &&
+      ((this.mode & S_ISUID) !== 0 || (this.mode & setGid) === setGid)
+    );
+  }
+
   /** What a write, truncate or chown by an unprivileged caller takes away. */
   dropPrivileges(): void {
     if (this.children !== undefined) return;

@@ -211,11 +211,22 @@ chmod d 06755
 chown d 1001 1001
 stat d mode -> 6755
 
-# root has chown without ids as a change of nothing
+# chown without ids changes no owner, but takes set-id bits away
 write f x
 chown f 1001 1002
+chmod f 06755
 chown f -1 -1
-stat f uid,gid -> 1001 1002
+stat f uid,gid,mode -> 1001 1002 0755
+
+#[kernel] chown without ids is for anybody where there are no set-id bits to take away
+write f x
+chown f 1001 1001
+bob chown f -1 -1
+chmod f 06755
+bob chown f -1 -1 -> EPERM
+stat f mode -> 6755
+alice chown f -1 -1
+stat f mode -> 0755
 `;
 
 export const access = `
