@@ -30,7 +30,7 @@ export class AutoUnmount implements Disposable {
     via: "mount" | "fusermount3",
   ): Promise<AutoUnmount> {
     const command =
-      via === "mount" ? ["umount", "-l", "-c", path] : ["fusermount3", "-u", "-z", "--", path];
+      via === "mount" ? ["umount", "-l", path] : ["fusermount3", "-u", "-z", "--", path];
     // A session of its own: Ctrl-C at the terminal must not end it first.
     const child: ChildProcess = spawn("/bin/sh", ["-c", SCRIPT, "sh", device, ...command], {
       stdio: ["pipe", "ignore", "ignore"],
