@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { EINVAL, EPERM, S_ISGID } from "@supermachine/fuse-protocol";
 import type { RequestContext } from "@supermachine/fuse-server";
 import type { IdMap } from "./id-map.js";
@@ -18,6 +19,17 @@ const NO_ID = 0xffff_ffff;
 const NOBODY = 65534;
 const OVERRIDES = (1 << CAP_DAC_OVERRIDE) | (1 << CAP_DAC_READ_SEARCH);
 
+/** The supplementary groups of a process; none of one that is not there. */
+function groupsOf(pid: number): readonly number[] {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    const line = /^Groups:(.*)$/m.exec(status)?.[1] ?? "";
+    return Array.from(line.matchAll(/\d+/g), ([group]) => Number(group));
+  } catch {
+    return [];
+  }
+}
+
 /**
  * Makes new files belong to the guest's caller from their first instant, by taking on its ids for the one
  * system call that creates them. So the kernel itself applies the rules of set-group-id directories
@@ -32,6 +44,8 @@ export class Caller {
   readonly #uid: number;
   readonly #gid: number;
   readonly #groups: readonly number[];
+  /** The processes of the client are processes of this host. */
+  seesProcesses = false;
   readonly #uids: IdMap | undefined;
   readonly #gids: IdMap | undefined;
   #assumed = false;
@@ -60,6 +74,15 @@ export class Caller {
 
   hostGid(gid: number): number {
     return this.#gids === undefined ? gid : this.#gids.toHost(gid);
+  }
+
+  /**
+   * Whether the caller is in a group of the host. Requests name its first group alone; the others can be looked
+   * up where the client is the kernel of this host, whose processes are those here.
+   */
+  isMember(ctx: RequestContext, gid: number): boolean {
+    if (this.hostGid(ctx.gid) === gid) return true;
+    return this.seesProcesses && groupsOf(ctx.pid).some((group) => this.hostGid(group) === gid);
   }
 
   /**

@@ -59,13 +59,12 @@ function isWritable(flags: number): boolean {
 
 /**
  * The mode in `share.stat` without the set-id bits that a change by a caller without CAP_FSETID takes away.
- * Where the group may not execute a file, members of the group keep its set-group-id bit; of the caller's
- * groups only the first is known here.
+ * Where the group may not execute a file, members of the group keep its set-group-id bit.
  */
 export function modeWithoutSetId(share: Share, ctx: RequestContext): number {
   const { mode, gid } = share.stat;
-  if ((mode & S_IFMT) !== S_IFREG) return mode;
-  const losesGroup = (mode & S_IXGRP) !== 0 || share.caller.hostGid(ctx.gid) !== gid;
+  if ((mode & (S_ISUID | S_ISGID)) === 0 || (mode & S_IFMT) !== S_IFREG) return mode;
+  const losesGroup = (mode & S_IXGRP) !== 0 || !share.caller.isMember(ctx, gid);
   return mode & ~S_ISUID & (losesGroup ? ~S_ISGID : ~0);
 }
 

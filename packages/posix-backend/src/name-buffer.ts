@@ -2,6 +2,7 @@ import {
   EINVAL,
   ENAMETOOLONG,
   ENOENT,
+  ERANGE,
   NAME_MAX,
   nameLength,
   writeName,
@@ -27,7 +28,8 @@ export class NameBuffer {
 
   /** Sets `bytes` to the name of an extended attribute, which may hold slashes. */
   setAttribute(name: string): number {
-    return this.#write(name, 0);
+    const result = this.#write(name, 0);
+    return result === -ENAMETOOLONG ? -ERANGE : result;
   }
 
   /** @param forbidden - A byte that must not occur, beside NUL. */

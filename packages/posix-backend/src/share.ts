@@ -174,6 +174,7 @@ export class Share implements Disposable {
     this.passthrough = agreed(FUSE_PASSTHROUGH) && settings.cache !== "metadata";
     this.appliesUmask = agreed(FUSE_DONT_MASK);
     this.announcesSubmounts = settings.announceSubmounts && agreed(FUSE_SUBMOUNTS);
+    this.caller.seesProcesses = info.hostKernel;
     this.allowsDevices = settings.devices ?? info.hostKernel;
     this.allowsPrivilegedXattrs = settings.privilegedXattrs ?? info.hostKernel;
   }

@@ -186,6 +186,7 @@ for (const passthrough of [true, false]) {
       as 1002 1002 'truncate -s 3 f'; modes
       as 1002 1002 ': > f'; modes
       chmod 6766 f; as 1000 1000 'echo member >> f'; modes
+      chmod 6766 f; setpriv --reuid=1002 --regid=1002 --groups=5,1000 sh -c 'echo also >> f'; modes
       chmod 6766 f; as 1002 1002 'echo stranger >> f'; modes
       as 1002 1002 'chown : f 2>&1' || true; modes
       chown : f; modes`);
@@ -195,6 +196,7 @@ for (const passthrough of [true, false]) {
         "777 777",
         "777 777",
         "777 777",
+        "2766 2766",
         "2766 2766",
         "766 766",
         "chown: changing group of 'f': Operation not permitted",
