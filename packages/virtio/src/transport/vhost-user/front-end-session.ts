@@ -46,6 +46,8 @@ export class FrontEndSession implements Disposable {
   readonly #runner: DeviceRunner;
   readonly #warn: (message: string) => void;
   readonly #onEnd: (reason: SessionEnd) => void;
+  readonly #onFirstRequest: () => void;
+  #asked = false;
   #watch: Watch | undefined;
   #requests: UnixSocket | undefined;
   readonly #offeredProtocolFeatures: bigint;
@@ -62,7 +64,9 @@ export class FrontEndSession implements Disposable {
     onEnd: (reason: SessionEnd) => void,
     warn: (message: string) => void,
     offerConfig: boolean,
+    onFirstRequest: () => void,
   ) {
+    this.#onFirstRequest = onFirstRequest;
     this.#offeredProtocolFeatures = PROTOCOL_FEATURES | (offerConfig ? F_CONFIG : 0n);
     this.#socket = socket;
     this.#device = device;
@@ -71,6 +75,11 @@ export class FrontEndSession implements Disposable {
     this.#warn = warn;
     this.#onEnd = onEnd;
     this.#listen();
+  }
+
+  /** Whether it has asked for anything yet. */
+  get asked(): boolean {
+    return this.#asked;
   }
 
   #listen(): void {
@@ -96,6 +105,8 @@ export class FrontEndSession implements Disposable {
           this.#end(undefined);
           return;
         }
+        if (!this.#asked) this.#onFirstRequest();
+        this.#asked = true;
         await this.#serve(message);
       }
       if (this.#open) this.#listen();

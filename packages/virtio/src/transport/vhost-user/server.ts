@@ -30,9 +30,9 @@ export interface VhostUserServerOptions {
   readonly offerConfig?: boolean;
   /** Default: nothing is logged. */
   readonly logger?: VhostUserLogger;
-  /** A front-end has connected. */
+  /** A front-end has connected and asked for something. Who only looks whether anyone listens is none. */
   readonly onConnect?: () => void;
-  /** The front-end is gone, with the fault for which it was dropped, if any. */
+  /** That front-end is gone, with the fault for which it was dropped, if any. */
   readonly onDisconnect?: (reason: Error | undefined) => void;
 }
 
@@ -105,18 +105,19 @@ class Server implements VhostUserServer {
       return;
     }
     const warn = (message: string) => this.#warn(message);
-    this.#session = new FrontEndSession(
+    const session = new FrontEndSession(
       socket,
       this.#device,
       (reason) => {
         this.#session = undefined;
         if (reason !== undefined) this.#warn(`the front-end was dropped: ${reason.message}`);
-        this.#options.onDisconnect?.(reason);
+        if (session.asked) this.#options.onDisconnect?.(reason);
       },
       warn,
       this.#options.offerConfig ?? true,
+      () => this.#options.onConnect?.(),
     );
-    this.#options.onConnect?.();
+    this.#session = session;
   }
 
   #warn(message: string): void {

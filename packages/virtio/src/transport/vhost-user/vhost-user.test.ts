@@ -287,6 +287,23 @@ test("front-ends come one at a time, and may come back", async () => {
   expect(warnings).toHaveLength(3);
 });
 
+test("who only connects is no front-end that comes and goes", async () => {
+  const events: string[] = [];
+  using other = serveVhostUser({
+    socketPath: join(directory, "other.sock"),
+    device,
+    onConnect: () => events.push("connected"),
+    onDisconnect: () => events.push("disconnected"),
+  });
+  new FrontEnd(other.socketPath)[Symbol.dispose]();
+  using frontEnd = new FrontEnd(other.socketPath);
+  await frontEnd.ask(p.VHOST_USER_GET_FEATURES);
+  expect(events).toEqual(["connected"]);
+  frontEnd[Symbol.dispose]();
+  await until(() => events.length === 2, "the front-end to be gone");
+  expect(events).toEqual(["connected", "disconnected"]);
+});
+
 test.each<[string, RegExp, (driver: Driver) => void]>([
   [
     "a region beyond the end of its file",
