@@ -19,6 +19,7 @@ import {
   type ThreadReport,
   WATCHING,
 } from "./thread-protocol.js";
+import { takeShortTurns } from "./time-slice.js";
 import { UringServer } from "./uring/uring-server.js";
 
 /** A thread that makes a backend and serves one descriptor of the connection with it. */
@@ -68,6 +69,7 @@ class ServingThread {
     const onEnd = (error: Error | undefined) => void this.#end(error);
     const device = new DeviceServer(fd, session, maxWrite, onEnd);
     this.#server = device;
+    takeShortTurns();
     Atomics.store(this.#control, DEVICE_FD, fd);
     Atomics.store(this.#control, RING_FD, -1);
     Atomics.store(this.#control, THREAD_ID, currentThreadId());
