@@ -47,14 +47,13 @@ test("the latest 65,536 large positions are remembered, and older ones refused",
 
 /** Hashes of a directory, in order; a few of them close together. `.` comes first, the end last. */
 const hashes = fc
-  .array(
-    fc.oneof(
-      fc.bigInt({ min: 2n, max: 2n ** 63n - 2n ** 33n }),
-      fc.bigInt({ min: 0n, max: 20_000n }).map((near) => 0x1234_5678_9abc_0000n + near),
-    ),
-    { maxLength: 12 },
+  .tuple(
+    fc.array(fc.bigInt({ min: 2n, max: 2n ** 63n - 2n ** 33n }), { maxLength: 12 }),
+    // No more than a cookie can count. Of a million names, two are so close once in a thousand directories.
+    fc.array(fc.bigInt({ min: 0n, max: 20_000n }), { maxLength: 8 }),
   )
-  .map((list) => [...new Set([0n, ...list])].sort((a, b) => (a < b ? -1 : 1)));
+  .map(([far, near]) => [0n, ...far, ...near.map((distance) => 0x1234_5678_9abc_0000n + distance)])
+  .map((list) => [...new Set(list)].sort((a, b) => (a < b ? -1 : 1)));
 
 test("in a hashed directory a reader that knows nothing continues at any cookie", () => {
   const directory = mkdtempSync(join(tmpdir(), "cookies-"));
