@@ -14,6 +14,7 @@ export type { Effort } from "./inputs.js";
 export { testIntegrity } from "./integrity/suite.js";
 export { type MountedTarget, mountedTarget } from "./mounted.js";
 export { nativeTarget, startNative } from "./native.js";
+export { type ReadOnlyTarget, testReadOnly } from "./posix/read-only.js";
 export { posixCases, testPosix } from "./posix/suite.js";
 export type { Feature, Target } from "./target.js";
 export { testWorkloads } from "./workloads.js";

@@ -223,13 +223,22 @@ export const beginning: readonly string[] = [
   "open 2 a O_RDONLY|O_DIRECTORY",
 ];
 
+/**
+ * Of a set-id program by strangers: EPERM, unless it is open for writing by anybody. Then the kernel's FUSE
+ * client asks the same before they write, and a server cannot tell one from the other.
+ */
+const undecidable = /as \S+ l?chown \S+ -1 -1$/;
+
 /** Sequences of commands that a file system can be asked for. */
 export function sequences({ lacks = [], commands }: Target): fc.Arbitrary<string[]> {
   const possible = kinds.filter(({ needs }) => needs === undefined || !lacks.includes(needs));
   const any = fc.oneof(...possible.map(({ weight, command }) => ({ weight, arbitrary: command })));
   const command =
     commands === undefined
-      ? fc.tuple(where, any).map((parts) => parts.join(""))
+      ? fc
+          .tuple(where, any)
+          .map((parts) => parts.join(""))
+          .filter((text) => !undecidable.test(text))
       : any.filter((text) => commands.has(text.split(" ", 1)[0] ?? ""));
   return fc.array(command, { minLength: 1, maxLength: 100, size: "max" });
 }
