@@ -1,6 +1,6 @@
 // @ts-check
 // Directories served through FUSE, by ours and by the C servers: all mounted at once, and measured in
-// turns. `npm run bench -- fuse [--quick] [--only metadata,data,…]`
+// turns. `npm run bench -- fuse [--quick] [--rounds N] [--only metadata,xattr,data,vhost-user,memory]`
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,11 +28,15 @@ const AREAS = {
 export async function measure({ note }) {
   const { values } = parseArgs({
     args: process.argv.slice(3),
-    options: { quick: { type: "boolean" }, only: { type: "string" } },
+    options: {
+      quick: { type: "boolean" },
+      only: { type: "string" },
+      rounds: { type: "string" },
+    },
   });
   const wanted = values.only?.split(",");
   const quick = values.quick === true;
-  const rounds = quick ? 3 : 5;
+  const rounds = Number(values.rounds ?? (quick ? 3 : 5));
   const work = await mkdtemp(join(tmpdir(), "supermachine-bench-"));
   try {
     const peers = await findPeers(work, note);
@@ -69,7 +73,8 @@ async function metadataRows({ work, peers, rounds, quick, note }) {
   if (!quick) settings.push([DISK, "auto"]);
   for (const [backing, cache] of settings) {
     const servers = [ourServer(cache), ...peerServers(peers, cache)];
-    const phases = await measureMetadata({ program, backing, servers, rounds, note });
+    const files = quick ? 1500 : 5000;
+    const phases = await measureMetadata({ program, backing, servers, rounds, files, note });
     for (const [phase, samples] of phases) {
       rows.push(compare({ name: `${backing}, ${cache}: ${phase}`, unit: "1/s", samples }));
     }
