@@ -27,6 +27,8 @@ export interface ServeDirectoryOptions extends PosixBackendOptions {
   readonly tag?: string;
   /** Virtqueues for requests beside the one with priority, 1 to 64. Default 1. */
   readonly requestQueues?: number;
+  /** Let the guest ask for names and attributes at once. Default true. */
+  readonly readdirplus?: boolean;
   /**
    * For how long at most to look for the next request before sleeping until one is announced, in
    * milliseconds: answers come sooner, for processor time while the guest is busy with files. Default 0.
@@ -180,10 +182,10 @@ function openBackend(options: ServeDirectoryOptions): PosixBackend {
   }
 }
 
-function sessionOptions({ logger, writeback }: ServeDirectoryOptions) {
+function sessionOptions({ logger, readdirplus }: ServeDirectoryOptions) {
   return {
     ...(logger === undefined ? {} : { logger }),
-    ...(writeback === undefined ? {} : { writebackCache: writeback }),
+    ...(readdirplus === undefined ? {} : { readdirplus }),
   };
 }
 

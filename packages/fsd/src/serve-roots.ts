@@ -104,10 +104,7 @@ export class RootsServer implements AsyncDisposable {
       const { dir, ...own } = root;
       const session = new RootSession(
         new PosixBackend(dir, { ...limits, ...own }),
-        {
-          ...(logger === undefined ? {} : { logger }),
-          ...(own.writeback === undefined ? {} : { writebackCache: own.writeback }),
-        },
+        logger === undefined ? {} : { logger },
         (closed) => sessions.delete(closed),
       );
       sessions.add(session);

@@ -52,6 +52,7 @@ export interface Wishes {
   /** Bytes; at most 1 MiB is of use to Linux. */
   readonly maxWrite: number;
   readonly writebackCache: boolean;
+  readonly readdirplus: boolean;
   /** log2 of the alignment of DAX mappings. */
   readonly mapAlignment: number;
   /** Of {@link PassthroughOptions}; 0 without. */
@@ -84,9 +85,9 @@ function wantedFlags(backend: FsBackend, wishes: Wishes): bigint {
     FUSE_CREATE_SUPP_GROUP |
     // Without an open that truncates, the kernel must do it with SETATTR.
     when(backend.open !== undefined, FUSE_ATOMIC_O_TRUNC) |
-    when(backend.readdirplus !== undefined, FUSE_DO_READDIRPLUS) |
+    when(wishes.readdirplus && backend.readdirplus !== undefined, FUSE_DO_READDIRPLUS) |
     when(
-      backend.readdirplus !== undefined && backend.readdir !== undefined,
+      wishes.readdirplus && backend.readdirplus !== undefined && backend.readdir !== undefined,
       FUSE_READDIRPLUS_AUTO,
     ) |
     when(backend.getlk !== undefined && backend.setlk !== undefined, FUSE_POSIX_LOCKS) |

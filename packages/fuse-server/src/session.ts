@@ -58,6 +58,8 @@ export interface SessionOptions {
    * when anything else changes the files. Default false.
    */
   readonly writebackCache?: boolean;
+  /** Let the kernel ask for names and attributes at once, where the backend can. Default true. */
+  readonly readdirplus?: boolean;
   /** log2 of the alignment of DAX mappings in bytes. Default 12. */
   readonly mapAlignment?: number;
   /**
@@ -132,6 +134,7 @@ export class Session implements Disposable {
     this.#wishes = {
       maxWrite: Math.max(4096, Math.min(options.maxWrite ?? 2 ** 20, 2 ** 20)),
       writebackCache: options.writebackCache ?? false,
+      readdirplus: options.readdirplus ?? true,
       mapAlignment: options.mapAlignment ?? 12,
       maxStackDepth:
         options.passthrough === undefined ? 0 : (options.passthrough.maxStackDepth ?? 1),

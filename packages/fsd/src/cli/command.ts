@@ -61,6 +61,7 @@ function createCommand(name: string): Command {
         "prefer",
       ),
     )
+    .option("--no-readdirplus", "the guest asks for attributes one by one")
     .option("--locks", "take POSIX and flock locks on the host's files, too", false)
     .option("--killpriv-v2", "clear set-id bits on the host (the default)", true)
     .option("--no-killpriv-v2", "let the guest clear them")

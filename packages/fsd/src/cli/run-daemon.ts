@@ -25,6 +25,7 @@ export interface FsdFlags {
   readonly translateGid: readonly string[];
   readonly announceSubmounts: boolean;
   readonly inodeFileHandles: "never" | "prefer" | "mandatory";
+  readonly readdirplus: boolean;
   readonly locks: boolean;
   readonly killprivV2: boolean;
   readonly allowDirectIo: boolean;
@@ -87,6 +88,7 @@ function daemonOptions(flags: FsdFlags): DaemonOptions {
     ...(modcaps === undefined ? {} : { modcaps }),
     ...(rlimitNofile === undefined ? {} : { noFileLimit: rlimitNofile }),
     pollMs: flags.poll / 1000,
+    readdirplus: flags.readdirplus,
     sandbox: flags.sandbox,
     seccomp: flags.seccomp,
     exitOnDisconnect: !flags.keepRunning,
