@@ -27,13 +27,18 @@ function statusOf(pid: number, field: string): string[] {
 const only = (value: string) => expect.arrayContaining([value]);
 
 for (const sandbox of ["namespace", "chroot", "none"]) {
+  const keep = sandbox === "none";
   machine.test(
-    `a guest is served from the sandbox "${sandbox}", and the daemon ends with it`,
+    `a guest is served from the sandbox "${sandbox}", and the daemon ${keep ? "goes on" : "ends"} after it`,
     async () => {
       using fixture = new Fixture();
       const chroot = sandbox === "chroot";
-      const options = [...(chroot ? [] : ["--xattr"]), "--sandbox", sandbox];
-      await using daemon = new Command([...sharing(fixture), ...options]);
+      const options = [...(chroot ? [] : ["--xattr"]), ...(keep ? ["--keep-running"] : [])];
+      await using daemon = new Command([
+        ...sharing(fixture),
+        ...options,
+        ...["--sandbox", sandbox],
+      ]);
       await daemon.serving();
       await using guest = fixture.boot();
       const noXattrs = /^failed attributes: setxattr.*Not supported/;
@@ -42,6 +47,11 @@ for (const sandbox of ["namespace", "chroot", "none"]) {
           chroot && line === "ok attributes" ? expect.stringMatching(noXattrs) : line,
         ),
       );
+      if (keep) {
+        const left = () => daemon.errors.includes("the machine has disconnected");
+        await until(left, "the machine to be gone");
+        daemon.child.kill("SIGTERM");
+      }
       expect(await daemon.ended).toBe(0);
       expect(existsSync(fixture.socketPath)).toBe(false);
       expect(daemon.errors).not.toMatch(/WARN|ERROR/);
