@@ -6,6 +6,7 @@ import {
   EAGAIN,
   EBADF,
   EINVAL,
+  ENOSYS,
   EOPNOTSUPP,
   FUSE_WRITE_KILL_SUIDGID,
   SEEK_DATA,
@@ -118,7 +119,12 @@ export function fallocate(
   return holding(share, fh, (held) => fallocateAside(held, mode, offset, length));
 }
 
+/**
+ * A client that caches writes asks without having written them: what is data to it is a hole here, and a copy
+ * that trusts the answer loses it. ENOSYS has Linux take all of a file for data from then on.
+ */
 export function lseek(share: Share, fh: number, offset: number, whence: number): number {
+  if (share.writebackCache) return -ENOSYS;
   const fd = share.handles.fd(fh);
   if (fd < 0) return fd;
   if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -EINVAL;

@@ -1,6 +1,8 @@
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { chmodSync, chownSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { promisify } from "node:util";
+import { mount } from "@supermachine/fuse-mount";
 import {
   FATTR_GID,
   FATTR_SIZE,
@@ -23,6 +25,7 @@ import { PosixBackend, PosixBackendError, type PosixBackendOptions } from "../sr
 import { asRoot, Client, callerContext, outcome, root } from "./client.js";
 import { mounting } from "./mounting.js";
 
+const run = promisify(execFile);
 const asSuperuser = requireFacility("linux", "root").test;
 const alice = callerContext(1000, 1001);
 
@@ -265,6 +268,34 @@ requireFacility("linux", "root", "program:setfacl").describe("access control lis
     expect(names(client, file)).toEqual([]);
   });
 });
+
+const seeker = `
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+  int fd = open(argv[1], O_CREAT | O_RDWR, 0600);
+  ftruncate(fd, 1 << 20);
+  pwrite(fd, "data", 4, 500000);
+  off_t data = lseek(fd, 0, SEEK_DATA);
+  puts(data >= 0 && data <= 500000 ? "found" : "lost");
+}`;
+
+requireFacility("linux", "root", "fuse", "program:cc").test(
+  "with the writeback cache a program that looks for data finds what is not written yet",
+  async () => {
+    using dir = new TemporaryDirectory();
+    const [host, path] = [join(dir.path, "host"), join(dir.path, "mounted")];
+    mkdirSync(host);
+    mkdirSync(path);
+    execFileSync("cc", ["-w", "-o", join(dir.path, "seek"), "-x", "c", "-"], { input: seeker });
+    using backend = new PosixBackend(host, { writeback: true });
+    await using _ = await mount(backend, path);
+    const { stdout } = await run(join(dir.path, "seek"), [join(path, "file")]);
+    expect(stdout).toBe("found\n");
+  },
+);
 
 asSuperuser("access answers for the caller, by mode and owner", () => {
   using dir = new TemporaryDirectory();
