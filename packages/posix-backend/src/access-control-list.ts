@@ -2,7 +2,7 @@
  * POSIX access control lists, which Linux keeps in two extended attributes (acl(5)). The host's kernel applies
  * them; here is only what it leaves to who makes a file for someone else.
  */
-import { getxattr } from "./syscalls/linux.js";
+import { getxattr } from "./platform/host.js";
 
 export const ACCESS_ACL = "system.posix_acl_access";
 export const DEFAULT_ACL = "system.posix_acl_default";

@@ -26,10 +26,10 @@ import type {
   StatxReply,
 } from "@supermachine/fuse-server";
 import { dropSetIdBits, modeWithoutSetId } from "./files.js";
+import * as sys from "./platform/host.js";
 import type { Share } from "./share.js";
 import { syncfsAside } from "./syscalls/aside.js";
 import { O_DIRECTORY, UTIME_NOW, UTIME_OMIT } from "./syscalls/constants.js";
-import * as sys from "./syscalls/linux.js";
 import { statfsStruct, timespecStruct } from "./syscalls/structs.js";
 import { dropMappedCapability } from "./xattrs.js";
 

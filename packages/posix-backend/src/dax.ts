@@ -10,9 +10,9 @@ import {
   S_IFDIR,
   S_IFREG,
 } from "@supermachine/fuse-protocol";
+import * as sys from "./platform/host.js";
 import type { Share } from "./share.js";
 import { StatBuffer } from "./stat-buffer.js";
-import * as sys from "./syscalls/linux.js";
 
 /**
  * Part of the client's address space into which files are mapped: the `FileWindow` of a hypervisor is

@@ -15,9 +15,9 @@ import type { DirectoryPlusSink, DirectorySink, OpenReply } from "@supermachine/
 import type { DirectoryReader } from "./directory-reader.js";
 import { ROOT_NODEID } from "./inode-table.js";
 import { lookupName } from "./namespace.js";
+import { reopen } from "./platform/host.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY } from "./syscalls/constants.js";
-import { reopen } from "./syscalls/linux.js";
 
 export function opendir(share: Share, nodeid: number, reply: OpenReply): number {
   const inode = share.inodes.fd(nodeid);

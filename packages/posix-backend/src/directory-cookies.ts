@@ -1,5 +1,5 @@
+import { fstatfs } from "./platform/host.js";
 import { PositionRing } from "./position-ring.js";
-import { fstatfs } from "./syscalls/linux.js";
 import { statfsStruct } from "./syscalls/structs.js";
 
 /** Cookies from here on do not stand for themselves. */

@@ -1,7 +1,7 @@
 import { decodeName, EINVAL, ENFILE, SEEK_SET } from "@supermachine/fuse-protocol";
 import { DirectoryCookies } from "./directory-cookies.js";
+import { getdents64, lseek } from "./platform/host.js";
 import type { PositionRing } from "./position-ring.js";
-import { getdents64, lseek } from "./syscalls/linux.js";
 import { direntStruct } from "./syscalls/structs.js";
 
 const BUFFER_SIZE = 32768;

@@ -15,6 +15,7 @@ import {
 import type { RequestContext } from "@supermachine/fuse-server";
 import { dropSetIdBits } from "./files.js";
 import { readAside, readCached, readInto, writeFrom } from "./io-vectors.js";
+import * as sys from "./platform/host.js";
 import type { Share } from "./share.js";
 import {
   closeAside,
@@ -23,7 +24,6 @@ import {
   fdatasyncAside,
   fsyncAside,
 } from "./syscalls/aside.js";
-import * as sys from "./syscalls/linux.js";
 import { dropMappedCapability } from "./xattrs.js";
 
 type Result = number | Promise<number>;

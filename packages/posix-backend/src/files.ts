@@ -31,9 +31,9 @@ import type { EntryReply, OpenReply, RequestContext } from "@supermachine/fuse-s
 import { hasDefaultAcl } from "./access-control-list.js";
 import { bitsLostToUmask, changeIn, lookupName, maskedMode } from "./namespace.js";
 import type { CachePolicy } from "./options.js";
+import * as sys from "./platform/host.js";
 import type { Share } from "./share.js";
 import { O_PATH, O_TMPFILE } from "./syscalls/constants.js";
-import * as sys from "./syscalls/linux.js";
 import { dropMappedCapability } from "./xattrs.js";
 
 const S_IXGRP = 0o010;

@@ -1,7 +1,7 @@
 import { EAGAIN, ELOOP, PATH_MAX } from "@supermachine/fuse-protocol";
+import { readMagicLink, resolveAt } from "./platform/host.js";
 import type { Share } from "./share.js";
 import { RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS } from "./syscalls/constants.js";
-import { readMagicLink, resolveAt } from "./syscalls/linux.js";
 
 const ATTEMPTS = 8;
 const dot = Buffer.from(".");

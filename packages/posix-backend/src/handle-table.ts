@@ -1,9 +1,9 @@
 import { EBADF, O_ACCMODE, O_RDONLY } from "@supermachine/fuse-protocol";
 import { DirectoryReader } from "./directory-reader.js";
 import { handle, header, type NodeMemory } from "./node-memory.js";
+import { close } from "./platform/host.js";
 import { PositionRing, RING_WORDS } from "./position-ring.js";
 import { generationOfNodeid, nodeidOf, slotOfNodeid } from "./slot-allocator.js";
-import { close } from "./syscalls/linux.js";
 
 /** Bits of the state word. */
 const FILE = 1;

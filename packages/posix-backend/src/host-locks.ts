@@ -9,8 +9,8 @@ import {
   S_IFREG,
 } from "@supermachine/fuse-protocol";
 import type { LockReply, LockRequest, Result } from "@supermachine/fuse-server";
+import { close, reopen } from "./platform/host.js";
 import type { Share } from "./share.js";
-import { close, reopen } from "./syscalls/linux.js";
 import { findRecordLock, setFileLock, setRecordLock } from "./syscalls/locks.js";
 
 /** Those of fcntl(2), of ranges; and those of flock(2), of files. Neither kind sees the other. */

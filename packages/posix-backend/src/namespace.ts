@@ -24,9 +24,6 @@ import {
 import type { EntryReply, RequestContext } from "@supermachine/fuse-server";
 import { hasDefaultAcl } from "./access-control-list.js";
 import { followLink } from "./follow-link.js";
-import type { Share } from "./share.js";
-import { StatBuffer } from "./stat-buffer.js";
-import { O_PATH } from "./syscalls/constants.js";
 import {
   chmodLink,
   close,
@@ -39,7 +36,10 @@ import {
   rmdirAt,
   symlinkAt,
   unlinkAt,
-} from "./syscalls/linux.js";
+} from "./platform/host.js";
+import type { Share } from "./share.js";
+import { StatBuffer } from "./stat-buffer.js";
+import { O_PATH } from "./syscalls/constants.js";
 
 const S_IALLUGO = 0o7777;
 

@@ -1,4 +1,4 @@
-import { fstatfs } from "./syscalls/linux.js";
+import { fstatfs } from "./platform/host.js";
 import { statfsStruct } from "./syscalls/structs.js";
 
 /** Of linux/magic.h: NFS, SMB, CIFS, SMB2, Ceph, 9p, AFS, Coda and FUSE. */

@@ -3,11 +3,11 @@ import { cachedFd, FdCache, takeCachedFd } from "./fd-cache.js";
 import { FileHandle } from "./file-handle.js";
 import { header, type NodeMemory, record } from "./node-memory.js";
 import { kindOf, NodeKind, setKind, volumeOf } from "./node-record.js";
+import { close, openAt, reopen } from "./platform/host.js";
 import type { RecordedNames } from "./recorded-names.js";
 import { heldSlot } from "./slot-allocator.js";
 import { StatBuffer } from "./stat-buffer.js";
 import { O_PATH } from "./syscalls/constants.js";
-import { close, openAt, reopen } from "./syscalls/linux.js";
 import type { VolumeTable } from "./volume-table.js";
 
 /** Deeper trees cannot be named by a path of PATH_MAX. */

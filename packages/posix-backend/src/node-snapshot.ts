@@ -13,10 +13,10 @@ import {
 import { DirectoryReader } from "./directory-reader.js";
 import { PosixBackendError } from "./error.js";
 import { ROOT_NODEID } from "./inode-table.js";
+import { close, openAt, readMagicLink, reopen } from "./platform/host.js";
 import { decodeNodes, encodeNodes, type SavedHandle, type SavedNode } from "./saved-nodes.js";
 import type { Share } from "./share.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
-import { close, openAt, readMagicLink, reopen } from "./syscalls/linux.js";
 
 const PATH_MAX = 4096;
 const DT_DIR = 4;

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { PosixBackendError } from "./error.js";
+import { getrlimit } from "./platform/host.js";
 import { RLIMIT_NOFILE } from "./syscalls/constants.js";
-import { getrlimit } from "./syscalls/linux.js";
 import { rlimitStruct } from "./syscalls/structs.js";
 
 /**

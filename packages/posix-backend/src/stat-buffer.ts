@@ -1,6 +1,6 @@
 import { FUSE_ATTR_DAX, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
 import type { Attr, StatxReply, StatxTime } from "@supermachine/fuse-server";
-import { statx, statxAt } from "./syscalls/linux.js";
+import { statx, statxAt } from "./platform/host.js";
 import { statxStruct, statxTimestampStruct } from "./syscalls/structs.js";
 
 const at = statxStruct.offsets;

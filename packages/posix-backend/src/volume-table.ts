@@ -1,9 +1,9 @@
 import { S_IFDIR, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
 import { FileHandle } from "./file-handle.js";
 import { MAX_VOLUMES, type NodeMemory, volume } from "./node-memory.js";
+import { close, reopen } from "./platform/host.js";
 import type { StatBuffer } from "./stat-buffer.js";
 import { O_DIRECTORY } from "./syscalls/constants.js";
-import { close, reopen } from "./syscalls/linux.js";
 
 /**
  * The mounted file systems that nodes are on. Inode numbers are unique in each; a mount by its own id, so that

@@ -12,8 +12,8 @@ import {
 } from "@supermachine/fuse-protocol";
 import type { RequestContext } from "@supermachine/fuse-server";
 import { isAcl } from "./access-control-list.js";
+import * as sys from "./platform/host.js";
 import type { Share } from "./share.js";
-import * as sys from "./syscalls/linux.js";
 
 const S_IALLUGO = 0o7777;
 

@@ -3,8 +3,9 @@
  * to the result or a negated errno, and never rejects. What the call works on, fds and memory, must
  * stay until then.
  */
-import { EIO } from "@supermachine/fuse-protocol";
+import { EIO, ENOSYS } from "@supermachine/fuse-protocol";
 import { cLibrary, lastErrno } from "@supermachine-internal/libc";
+import * as darwin from "../platform/darwin.js";
 
 type Callback = (error: unknown, result: number | bigint) => void;
 
@@ -12,7 +13,12 @@ interface AsyncFunction {
   async(...argumentsAndCallback: unknown[]): void;
 }
 
-function functionAside<T extends unknown[]>(prototype: string): (...values: T) => Promise<number> {
+/** @param onDarwin - What stands in on macOS, on the calling thread; without it the answer is ENOSYS. */
+function functionAside<T extends unknown[]>(
+  prototype: string,
+  onDarwin: (...values: T) => number = () => -ENOSYS,
+): (...values: T) => Promise<number> {
+  if (process.platform === "darwin") return async (...values) => onDarwin(...values);
   let native: AsyncFunction | undefined;
   return (...values) =>
     new Promise((resolve) => {
@@ -26,19 +32,19 @@ function functionAside<T extends unknown[]>(prototype: string): (...values: T) =
     });
 }
 
-export const closeAside = functionAside<[fd: number]>("int close(int fd)");
-export const fsyncAside = functionAside<[fd: number]>("int fsync(int fd)");
-export const fdatasyncAside = functionAside<[fd: number]>("int fdatasync(int fd)");
+export const closeAside = functionAside<[fd: number]>("int close(int fd)", darwin.close);
+export const fsyncAside = functionAside<[fd: number]>("int fsync(int fd)", darwin.fsync);
+export const fdatasyncAside = functionAside<[fd: number]>("int fdatasync(int fd)", darwin.fsync);
 export const syncfsAside = functionAside<[fd: number]>("int syncfs(int fd)");
 
 export const fallocateAside = functionAside<
   [fd: number, mode: number, offset: number, length: number]
->("int fallocate64(int fd, int mode, int64_t offset, int64_t len)");
+>("int fallocate64(int fd, int mode, int64_t offset, int64_t len)", darwin.fallocate);
 
 /** `vectors` holds `count` packed `struct iovec`, at most 1024. */
 export const preadvAside = functionAside<
   [fd: number, vectors: Uint8Array, count: number, offset: number]
->("intptr_t preadv64(int fd, const void *iov, int iovcnt, int64_t offset)");
+>("intptr_t preadv64(int fd, const void *iov, int iovcnt, int64_t offset)", darwin.preadv);
 
 const copyNative = functionAside<
   [

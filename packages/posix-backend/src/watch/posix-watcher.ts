@@ -3,8 +3,8 @@ import { Attr, type Notifier } from "@supermachine/fuse-server";
 import { type Watch, watchReadable } from "@supermachine-internal/libc";
 import { PosixBackendError } from "../error.js";
 import { NameBuffer } from "../name-buffer.js";
+import { close } from "../platform/host.js";
 import { StatBuffer } from "../stat-buffer.js";
-import { close } from "../syscalls/linux.js";
 import { ABSENT, type ClientView, NOTHING } from "./client-view.js";
 import {
   IN_ATTRIB,
