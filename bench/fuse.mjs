@@ -115,8 +115,11 @@ async function dataRows({ peers, rounds, quick, note }) {
   const direct = { ...ourServer("auto"), name: "ours, passthrough" };
   const served = ourServer("auto", "--no-passthrough");
   const hp = peers.passthroughHp;
+  /** @type {(import("./fuse/servers.mjs").Server | "native")[]} */
   const servers = [
-    ...["native", direct, served],
+    "native",
+    direct,
+    served,
     ...(hp === undefined ? [] : [highPerformance(hp), highPerformance(hp, { passthrough: true })]),
     ...peerServers(peers, "auto"),
   ];
