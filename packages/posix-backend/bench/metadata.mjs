@@ -50,7 +50,7 @@ const page = [new Uint8Array(4096)];
 measure("open, read 4 KiB, release", (i) => {
   backend.open(ctx, nodes[i], 0, opened, 0);
   void backend.read(ctx, nodes[i], opened.fh, 0, page);
-  backend.release(ctx, nodes[i], opened.fh);
+  void backend.release(ctx, nodes[i], opened.fh);
 });
 backend.open(ctx, nodes[0], 0, opened, 0);
 const memory = new Uint8Array(1 << 16);
