@@ -19,6 +19,8 @@ type Kind = "record" | "file";
 /** An owner of locks in the client: what it has locked of one file belongs to an open file of its own. */
 interface Holder {
   readonly fd: number;
+  /** The open file of the client that it locked through last. */
+  fh: number;
   /** The process of the client that asked last. */
   pid: number;
 }
@@ -55,11 +57,17 @@ export class HostLocks {
   }
 
   /** Sets or clears a lock. With `signal`, waits until it can, or until it is aborted (-EINTR). */
-  set(kind: Kind, nodeid: number, request: LockRequest, signal: AbortSignal | undefined): Result {
+  set(
+    kind: Kind,
+    nodeid: number,
+    fh: number,
+    request: LockRequest,
+    signal: AbortSignal | undefined,
+  ): Result {
     // The request object is used again once it is answered.
     const { owner, type, start, end, pid } = request;
     const lock = { owner, type, start, end, pid };
-    const attempt = () => this.#attempt(kind, nodeid, lock);
+    const attempt = () => this.#attempt(kind, nodeid, fh, lock);
     const result = attempt();
     if (result !== -EAGAIN || signal === undefined) {
       // Any change may make room for others: unlocking, and a write lock that becomes a read lock.
@@ -89,6 +97,16 @@ export class HostLocks {
     if (this.#forget(kind, nodeid, owner)) this.#retry();
   }
 
+  /**
+   * Clears the record locks that were set through an open file which nobody has open any more. Those of
+   * processes are gone by then; those of open files (`F_OFD_SETLK`) end without another word of the kernel.
+   */
+  closed(nodeid: number, fh: number): void {
+    for (const [owner, holder] of this.#holders.record.get(nodeid) ?? []) {
+      if (holder.fh === fh) this.drop("record", nodeid, owner);
+    }
+  }
+
   /** Clears every lock; those who wait get EINTR. */
   clear(): void {
     for (const holders of Object.values(this.#holders)) {
@@ -99,11 +117,12 @@ export class HostLocks {
     for (const waiter of this.#waiters) waiter.settle(-EINTR);
   }
 
-  #attempt(kind: Kind, nodeid: number, lock: LockRequest): number {
+  #attempt(kind: Kind, nodeid: number, fh: number, lock: LockRequest): number {
     const { owner, type, start, end, pid } = lock;
     const holder = this.#holders[kind].get(nodeid)?.get(owner) ?? this.#hold(kind, nodeid, lock);
     if (typeof holder === "number") return holder;
     holder.pid = pid;
+    holder.fh = fh;
     const result =
       kind === "record" ? setRecordLock(holder.fd, type, start, end) : setFileLock(holder.fd, type);
     const endsAll = start === 0 && end === Number.POSITIVE_INFINITY;
@@ -118,7 +137,7 @@ export class HostLocks {
     if (this.#count >= this.#share.settings.maxHandles) return -ENOLCK;
     const fd = this.#open(kind, nodeid);
     if (fd < 0) return fd;
-    const holder = { fd, pid };
+    const holder = { fd, fh: 0, pid };
     let owners = this.#holders[kind].get(nodeid);
     if (owners === undefined) {
       owners = new Map();

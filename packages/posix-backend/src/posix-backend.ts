@@ -112,10 +112,10 @@ export class PosixBackend implements FsBackend, Disposable {
   #takeLocks(locks: HostLocks): void {
     this.#locks = locks;
     this.getlk = (_ctx, nodeid, _fh, lock, reply) => locks.test(nodeid, lock, reply);
-    this.setlk = (ctx, nodeid, _fh, lock, wait) =>
-      locks.set("record", nodeid, lock, wait ? ctx.signal : undefined);
-    this.flock = (ctx, nodeid, _fh, lock, wait) =>
-      locks.set("file", nodeid, lock, wait ? ctx.signal : undefined);
+    this.setlk = (ctx, nodeid, fh, lock, wait) =>
+      locks.set("record", nodeid, fh, lock, wait ? ctx.signal : undefined);
+    this.flock = (ctx, nodeid, fh, lock, wait) =>
+      locks.set("file", nodeid, fh, lock, wait ? ctx.signal : undefined);
   }
 
   /** For backends that extend this one. @internal */
@@ -389,6 +389,7 @@ export class PosixBackend implements FsBackend, Disposable {
 
   release(ctx: RequestContext, nodeid: number, fh: number, _flags = 0, releaseFlags = 0): number {
     this.#share.handles.release(fh);
+    this.#locks?.closed(nodeid, fh);
     if ((releaseFlags & FUSE_RELEASE_FLOCK_UNLOCK) !== 0) {
       this.#locks?.drop("file", nodeid, ctx.lockOwner);
     }
