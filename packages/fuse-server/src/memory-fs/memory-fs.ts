@@ -261,7 +261,8 @@ export class MemoryFs implements FsBackend {
       return this.#deliver(existing, reply);
     }
     const node = this.#tree.make(ctx, parent, name, S_IFREG | (mode & 0o7777));
-    if (typeof node !== "number") this.#files.open(node, flags, openFlags);
+    // What is new has nothing to cut off, and keeps the set-id bits that it was made with.
+    if (typeof node !== "number") node.opens++;
     return this.#deliver(node, reply);
   }
 

@@ -57,6 +57,12 @@ tick
 open 0 f O_WRONLY|O_TRUNC
 changed 0 f -> mtime,ctime
 
+# a new file keeps its set-id bits, although O_TRUNC takes them from an old one
+chmod . 0777
+umask 0
+alice open 0 f O_RDWR|O_CREAT|O_TRUNC 06755
+stat f mode -> 6755
+
 # O_APPEND writes at the end, wherever that is
 write f hello
 open 0 f O_RDWR|O_APPEND
