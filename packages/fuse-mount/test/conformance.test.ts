@@ -13,7 +13,7 @@ requireFacility("linux", "root", "fuse", "program:cc").describe("a mounted Memor
   const target = mountedTarget({
     name: "MemoryFs",
     // Of the first the kernel's FUSE client knows nothing.
-    lacks: ["collapse", "same-holes"],
+    lacks: ["collapse", "same-holes", "groups"],
     mount: (path) =>
       mount(new MemoryFs(), path, { allowOther: true, allowSetuid: true, allowDevices: true }),
   });

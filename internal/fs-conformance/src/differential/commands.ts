@@ -191,20 +191,18 @@ const kinds: readonly Kind[] = [
   },
 ];
 
+const users = ["as 1001:1001 ", "as 1002:1002 ", "as 1001:1002 "];
+const userOfTwoGroups = "as 1002:1002+1001 ";
+
 /** The user and process of a command: mostly root and the first. */
-const where = fc.oneof(
-  { weight: 12, arbitrary: fc.constant("") },
-  {
-    weight: 4,
-    arbitrary: fc.constantFrom(
-      "as 1001:1001 ",
-      "as 1002:1002 ",
-      "as 1002:1002+1001 ",
-      "as 1001:1002 ",
-    ),
-  },
-  { weight: 1, arbitrary: fc.constantFrom("in 1 ", "in 1 as 1001:1001 ") },
-);
+function where(lacks: readonly Feature[]): fc.Arbitrary<string> {
+  const known = lacks.includes("groups") ? users : [...users, userOfTwoGroups];
+  return fc.oneof(
+    { weight: 12, arbitrary: fc.constant("") },
+    { weight: 4, arbitrary: fc.constantFrom(...known) },
+    { weight: 1, arbitrary: fc.constantFrom("in 1 ", "in 1 as 1001:1001 ") },
+  );
+}
 
 /** A tree for commands to start from: anybody may write its root. */
 export const beginning: readonly string[] = [
@@ -236,7 +234,7 @@ export function sequences({ lacks = [], commands }: Target): fc.Arbitrary<string
   const command =
     commands === undefined
       ? fc
-          .tuple(where, any)
+          .tuple(where(lacks), any)
           .map((parts) => parts.join(""))
           .filter((text) => !undecidable.test(text))
       : any.filter((text) => commands.has(text.split(" ", 1)[0] ?? ""));

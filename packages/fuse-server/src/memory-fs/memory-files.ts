@@ -14,6 +14,7 @@ import {
   SEEK_DATA,
   SEEK_HOLE,
 } from "@supermachine/fuse-protocol";
+import type { RequestContext } from "../request.js";
 import { totalLength } from "../scatter.js";
 import type { MemoryNode } from "./memory-node.js";
 import type { MemoryTree } from "./memory-tree.js";
@@ -34,9 +35,9 @@ export class MemoryFiles {
     return this.#tree.bytes + bytes > this.#maxBytes;
   }
 
-  open(node: MemoryNode, flags: number, openFlags: number): void {
+  open(ctx: RequestContext, node: MemoryNode, flags: number, openFlags: number): void {
     if ((flags & O_TRUNC) !== 0 && node.content !== undefined) this.truncate(node, 0);
-    if ((openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) this.dropPrivileges(node);
+    if ((openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) this.dropPrivileges(ctx, node);
     node.opens++;
   }
 
@@ -49,6 +50,7 @@ export class MemoryFiles {
   }
 
   write(
+    ctx: RequestContext,
     nodeid: number,
     offset: number,
     buffers: readonly Uint8Array[],
@@ -67,15 +69,16 @@ export class MemoryFiles {
       total += buffer.length;
     }
     this.#tree.bytes += content.allocated - before;
-    if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) this.dropPrivileges(node);
+    if ((writeFlags & FUSE_WRITE_KILL_SUIDGID) !== 0) this.dropPrivileges(ctx, node);
     node.touchContent();
     return total;
   }
 
   /** What a write, truncate or chown by an unprivileged caller takes away from a program. */
-  dropPrivileges(node: MemoryNode): void {
+  dropPrivileges(ctx: RequestContext, node: MemoryNode): void {
     const before = node.bytes;
-    node.dropPrivileges();
+    node.mode = node.modeWithoutPrivileges(ctx);
+    if (node.children === undefined) node.xattrs?.remove("security.capability");
     this.#tree.bytes += node.bytes - before;
   }
 
@@ -83,10 +86,10 @@ export class MemoryFiles {
    * What Linux sends for chown(2) with two times -1, and before a write of somebody without privilege: set-id
    * bits go. Somebody else's may be taken by whoever has the file open, and by nobody else.
    */
-  changeNothing(node: MemoryNode, uid: number): number {
-    const isAllowed = uid === 0 || uid === node.uid || node.opens > 0;
-    if (!isAllowed && node.hasPrivileges) return -EPERM;
-    this.dropPrivileges(node);
+  changeNothing(ctx: RequestContext, node: MemoryNode): number {
+    const isAllowed = ctx.uid === 0 || ctx.uid === node.uid || node.opens > 0;
+    if (!isAllowed && node.mode !== node.modeWithoutPrivileges(ctx)) return -EPERM;
+    this.dropPrivileges(ctx, node);
     return 0;
   }
 
@@ -97,12 +100,14 @@ export class MemoryFiles {
     node.touchContent();
   }
 
-  /**
-   * fallocate(2). It reserves nothing.
-   *
-   * @param uid - Of the caller: the request has no mark as writes have for one without privilege.
-   */
-  allocate(nodeid: number, uid: number, mode: number, offset: number, length: number): number {
+  /** fallocate(2). It reserves nothing. The request has no mark as writes have for one without privilege. */
+  allocate(
+    ctx: RequestContext,
+    nodeid: number,
+    mode: number,
+    offset: number,
+    length: number,
+  ): number {
     const node = this.#tree.node(nodeid);
     const content = node?.content;
     if (node === undefined || content === undefined) return -EINVAL;
@@ -116,7 +121,7 @@ export class MemoryFiles {
       content.truncate(offset + length);
     }
     this.#tree.bytes += content.allocated - before;
-    if (uid !== 0) this.dropPrivileges(node);
+    if (ctx.uid !== 0) this.dropPrivileges(ctx, node);
     node.touchContent();
     return 0;
   }

@@ -198,7 +198,7 @@ export class MemoryFs implements FsBackend {
     const { valid } = request;
     // With the writeback cache the client gives its own time of change.
     if ((valid & ~FATTR_CTIME) === 0) {
-      const refusal = this.#files.changeNothing(node, ctx.uid);
+      const refusal = this.#files.changeNothing(ctx, node);
       if (refusal < 0) return refusal;
     }
     if ((valid & FATTR_SIZE) !== 0) {
@@ -206,7 +206,7 @@ export class MemoryFs implements FsBackend {
       this.#files.truncate(node, request.size);
     }
     if ((valid & (FATTR_UID | FATTR_GID)) !== 0 || (valid & FATTR_KILL_SUIDGID) !== 0) {
-      this.#files.dropPrivileges(node);
+      this.#files.dropPrivileges(ctx, node);
     }
     if ((valid & FATTR_UID) !== 0) node.uid = request.uid;
     if ((valid & FATTR_GID) !== 0) node.gid = request.gid;
@@ -229,7 +229,7 @@ export class MemoryFs implements FsBackend {
   // --- files
 
   open(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     flags: number,
     _reply: OpenReply,
@@ -238,7 +238,7 @@ export class MemoryFs implements FsBackend {
     const node = this.#tree.node(nodeid);
     if (node === undefined) return -ESTALE;
     if (node.children !== undefined) return -EISDIR;
-    this.#files.open(node, flags, openFlags);
+    this.#files.open(ctx, node, flags, openFlags);
     return 0;
   }
 
@@ -257,7 +257,7 @@ export class MemoryFs implements FsBackend {
     // The client may have looked before somebody else made it.
     if (existing !== undefined && (flags & O_EXCL) === 0) {
       if (existing.children !== undefined) return -EISDIR;
-      this.#files.open(existing, flags, openFlags);
+      this.#files.open(ctx, existing, flags, openFlags);
       return this.#deliver(existing, reply);
     }
     const node = this.#tree.make(ctx, parent, name, S_IFREG | (mode & 0o7777));
@@ -302,14 +302,14 @@ export class MemoryFs implements FsBackend {
   }
 
   write(
-    _ctx: RequestContext,
+    ctx: RequestContext,
     nodeid: number,
     _fh: number,
     offset: number,
     buffers: readonly Uint8Array[],
     writeFlags: number,
   ): number {
-    return this.#files.write(nodeid, offset, buffers, writeFlags);
+    return this.#files.write(ctx, nodeid, offset, buffers, writeFlags);
   }
 
   /** Everything is in memory: there is nothing to write out. */
@@ -329,7 +329,7 @@ export class MemoryFs implements FsBackend {
     offset: number,
     length: number,
   ): number {
-    return this.#files.allocate(nodeid, ctx.uid, mode, offset, length);
+    return this.#files.allocate(ctx, nodeid, mode, offset, length);
   }
 
   lseek(_ctx: RequestContext, nodeid: number, _fh: number, offset: number, whence: number): number {

@@ -12,9 +12,11 @@ import {
   S_ISUID,
 } from "@supermachine/fuse-protocol";
 import type { Attr } from "../reply.js";
-import type { SetattrRequest } from "../request.js";
+import type { RequestContext, SetattrRequest } from "../request.js";
 import type { ExtendedAttributes } from "./extended-attributes.js";
 import { SparseContent } from "./sparse-content.js";
+
+const S_IXGRP = 0o010;
 
 /** A name in a directory. */
 export interface DirectoryEntry {
@@ -123,22 +125,14 @@ export class MemoryNode {
     this.ctime = Date.now();
   }
 
-  /** Whether there are set-id bits that {@link dropPrivileges} takes. */
-  get hasPrivileges(): boolean {
-    const setGid = S_ISGID | 0o010;
-    return (
-      this.children === undefined &&
-      ((this.mode & S_ISUID) !== 0 || (this.mode & setGid) === setGid)
-    );
-  }
-
-  /** What a write, truncate or chown by an unprivileged caller takes away. */
-  dropPrivileges(): void {
-    if (this.children !== undefined) return;
-    this.mode &= ~S_ISUID;
-    // Without group execute permission, the bit used to mean mandatory locking.
-    if ((this.mode & 0o010) !== 0) this.mode &= ~S_ISGID;
-    this.xattrs?.remove("security.capability");
+  /**
+   * The mode after a write, truncate or chown of `caller`. Where the group may not execute, members of the
+   * group and root keep its set-id bit; of the caller's groups only the first is known.
+   */
+  modeWithoutPrivileges({ uid, gid }: Pick<RequestContext, "uid" | "gid">): number {
+    if (this.children !== undefined) return this.mode;
+    const keepsGroup = (this.mode & S_IXGRP) === 0 && (uid === 0 || gid === this.gid);
+    return this.mode & ~S_ISUID & (keepsGroup ? ~0 : ~S_ISGID);
   }
 
   /** The times of a setattr, after its other changes. */
