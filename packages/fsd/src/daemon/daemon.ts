@@ -4,7 +4,7 @@ import { FsdError, type FsdErrorCode } from "../error.js";
 import type { SeccompAction } from "../sandbox/seccomp.js";
 import type { ServeDirectoryOptions } from "../serve-directory.js";
 import type { FromLauncher, LogLevel, SandboxMode } from "./messages.js";
-import { prepareLaunch } from "./prepare-launch.js";
+import { prepareLaunch, removeScratch } from "./prepare-launch.js";
 
 /** Options of {@link startDaemon}. */
 export interface DaemonOptions extends Omit<ServeDirectoryOptions, "logger"> {
@@ -58,6 +58,7 @@ export class Daemon implements AsyncDisposable {
       });
       const daemon = new Daemon(worker, options, resources);
       await daemon.#serving();
+      removeScratch(data.scratch);
       return daemon;
     } catch (error) {
       resources[Symbol.dispose]();

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmdirSync } from "node:fs";
+import { existsSync, mkdtempSync, rmdirSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -24,7 +24,7 @@ export async function prepareLaunch(
   const sharedDir = await directoryOf(options);
   const capabilities = [...keptCapabilities(modcaps)];
   const scratch = sandbox === "namespace" ? mkdtempSync(join(tmpdir(), "supermachine-fsd-")) : "";
-  if (scratch !== "") resources.defer(() => rmdirSync(scratch));
+  resources.defer(() => removeScratch(scratch));
   return {
     plan: {
       serve: backendOptions(options, sharedDir),
@@ -39,6 +39,11 @@ export async function prepareLaunch(
     scratch,
     program: fileURLToPath(new URL("./daemon-process.js", import.meta.url)),
   };
+}
+
+/** Of use until the daemon has its new root; in this mount namespace it is empty all the time. */
+export function removeScratch(path: string): void {
+  if (path !== "" && existsSync(path)) rmdirSync(path);
 }
 
 function notRoot(sandbox: SandboxMode): FsdError {
