@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -12,19 +12,22 @@ export interface Executor extends AsyncDisposable {
 }
 
 const SOURCES = join(import.meta.dirname, "..", "executor");
-let program: string | undefined;
+const CACHE = join(import.meta.dirname, "..", "node_modules", ".cache");
 
-/** Compiles the executor, once per process. Needs `program:cc`. */
+/** The compiled executor, kept until its sources change. Needs `program:cc`. */
 export function executorProgram(flags: readonly string[] = []): string {
-  if (program !== undefined && flags.length === 0) return program;
-  const directory = mkdtempSync(join(tmpdir(), "fs-conformance-"));
-  process.once("exit", () => rmSync(directory, { recursive: true, force: true }));
-  const output = join(directory, "executor");
-  const sources = readdirSync(SOURCES).filter((name) => name.endsWith(".c"));
-  const files = sources.map((name) => join(SOURCES, name));
-  execFileSync("cc", ["-O1", "-Wall", "-Wextra", "-Werror", ...flags, "-o", output, ...files]);
-  if (flags.length === 0) program = output;
-  return output;
+  const names = readdirSync(SOURCES).sort();
+  const hash = createHash("sha256").update(flags.join(" "));
+  for (const name of names) hash.update(readFileSync(join(SOURCES, name)));
+  const program = join(CACHE, `executor-${hash.digest("hex").slice(0, 16)}`);
+  if (existsSync(program)) return program;
+  mkdirSync(CACHE, { recursive: true });
+  // Tests of other packages may compile it at the same time.
+  const own = `${program}-${process.pid}`;
+  const files = names.filter((name) => name.endsWith(".c")).map((name) => join(SOURCES, name));
+  execFileSync("cc", ["-O1", ...flags, "-o", own, ...files]);
+  renameSync(own, program);
+  return program;
 }
 
 /** An executor in a process of its own: it may wait for a mount that this process serves. */
