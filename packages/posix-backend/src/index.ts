@@ -3,8 +3,8 @@
  *
  * @packageDocumentation
  */
-export type { DaxWindow } from "./dax.js";
-export { DaxBackend, type DaxBackendOptions } from "./dax-backend.js";
+export type { DaxWindow } from "./dax/dax.js";
+export { DaxBackend, type DaxBackendOptions } from "./dax/dax-backend.js";
 export { PosixBackendError } from "./error.js";
 export type {
   CachePolicy,

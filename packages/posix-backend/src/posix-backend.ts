@@ -20,21 +20,21 @@ import type {
   StatfsReply,
   StatxReply,
 } from "@supermachine/fuse-server";
-import * as attributes from "./attributes.js";
-import * as directories from "./directories.js";
 import { PosixBackendError } from "./error.js";
-import * as fileData from "./file-data.js";
-import * as files from "./files.js";
-import { HostLocks } from "./host-locks.js";
-import { ROOT_NODEID } from "./inode-table.js";
-import * as namespace from "./namespace.js";
-import * as snapshot from "./node-snapshot.js";
+import { ROOT_NODEID } from "./nodes/inode-table.js";
+import * as attributes from "./operations/attributes.js";
+import * as directories from "./operations/directories.js";
+import * as fileData from "./operations/file-data.js";
+import * as files from "./operations/files.js";
+import { HostLocks } from "./operations/host-locks.js";
+import * as namespace from "./operations/namespace.js";
+import * as xattrs from "./operations/xattrs.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
+import * as snapshot from "./snapshot/node-snapshot.js";
 import type { WatcherAddress } from "./watch/remote-registry.js";
 import { watchAlone, watchFor } from "./watch/shared-watch.js";
 import type { WatchRecorder } from "./watch/watch-recorder.js";
-import * as xattrs from "./xattrs.js";
 
 function requireLinux(): void {
   if (process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64")) return;

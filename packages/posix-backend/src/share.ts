@@ -7,22 +7,22 @@ import {
   FUSE_WRITEBACK_CACHE,
 } from "@supermachine/fuse-protocol";
 import type { Attr, AttrReply, EntryReply, SessionInfo } from "@supermachine/fuse-server";
-import { Caller } from "./caller.js";
 import { PosixBackendError } from "./error.js";
-import { memorySize } from "./fd-budget.js";
-import { HandleTable } from "./handle-table.js";
-import { IdMap } from "./id-map.js";
-import { InodeTable } from "./inode-table.js";
-import { NameBuffer } from "./name-buffer.js";
-import { isNetworkFileSystem } from "./network-file-system.js";
-import { attachThread, detachThread, NodeMemory } from "./node-memory.js";
+import { HandleTable } from "./handles/handle-table.js";
+import { Caller } from "./identity/caller.js";
+import { IdMap } from "./identity/id-map.js";
+import { memorySize } from "./nodes/fd-budget.js";
+import { InodeTable } from "./nodes/inode-table.js";
+import { attachThread, detachThread, NodeMemory } from "./nodes/node-memory.js";
+import { StatBuffer } from "./nodes/stat-buffer.js";
+import { openMount } from "./nodes/volume-table.js";
+import { NameBuffer } from "./operations/name-buffer.js";
+import { isNetworkFileSystem } from "./operations/network-file-system.js";
+import { XattrMap } from "./operations/xattr-map.js";
 import type { Settings } from "./options.js";
 import { close, fstatfs, openAt, openPath } from "./platform/host.js";
-import { StatBuffer } from "./stat-buffer.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
 import { statfsStruct } from "./syscalls/structs.js";
-import { openMount } from "./volume-table.js";
-import { XattrMap } from "./xattr-map.js";
 
 const CAPABILITY = "security.capability";
 const PROC_SUPER_MAGIC = 0x9fa0n;

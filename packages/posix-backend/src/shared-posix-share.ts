@@ -1,6 +1,6 @@
 import type { Notifier } from "@supermachine/fuse-server";
 import { PosixBackendError } from "./error.js";
-import { MAX_THREADS } from "./node-memory.js";
+import { MAX_THREADS } from "./nodes/node-memory.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
 import { Share } from "./share.js";
 import type { WatcherAddress } from "./watch/remote-registry.js";

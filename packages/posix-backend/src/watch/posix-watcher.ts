@@ -2,9 +2,9 @@ import { ENOENT, errnoName, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol"
 import { Attr, type Notifier } from "@supermachine/fuse-server";
 import { type Watch, watchReadable } from "@supermachine-internal/libc";
 import { PosixBackendError } from "../error.js";
-import { NameBuffer } from "../name-buffer.js";
+import { StatBuffer } from "../nodes/stat-buffer.js";
+import { NameBuffer } from "../operations/name-buffer.js";
 import { close } from "../platform/host.js";
-import { StatBuffer } from "../stat-buffer.js";
 import { ABSENT, type ClientView, NOTHING } from "./client-view.js";
 import {
   IN_ATTRIB,

@@ -7,7 +7,7 @@ import {
   type Notifier,
   type StatxReply,
 } from "@supermachine/fuse-server";
-import { StatBuffer } from "../stat-buffer.js";
+import { StatBuffer } from "../nodes/stat-buffer.js";
 import { ABSENT, type ClientView } from "./client-view.js";
 import { WATCHED_EVENTS, watchDirectory } from "./inotify.js";
 

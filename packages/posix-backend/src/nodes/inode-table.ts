@@ -1,0 +1,469 @@
+import { ENFILE, EOPNOTSUPP, ESTALE } from "@supermachine/fuse-protocol";
+import type { InodeFileHandles } from "../options.js";
+import { FileHandle } from "./file-handle.js";
+import { IdentityIndex } from "./identity-index.js";
+import { NodeFds, type OpenFileOf } from "./node-fds.js";
+import { type Link, NodeFinder, UNSURE } from "./node-finder.js";
+import { header, type NodeMemory, record } from "./node-memory.js";
+import { kindOf, metaOf, NodeKind, typeOf, volumeOf } from "./node-record.js";
+import { RecordedNames } from "./recorded-names.js";
+import {
+  generationOfNodeid,
+  heldSlot,
+  nodeidOf,
+  SlotAllocator,
+  slotOfNodeid,
+} from "./slot-allocator.js";
+import type { StatBuffer } from "./stat-buffer.js";
+import { VolumeTable } from "./volume-table.js";
+
+export const ROOT_NODEID = 1;
+const ROOT_SLOT = 1;
+/** A node looked up so often is never forgotten; its lookups are no longer counted. */
+const MAX_LOOKUPS = 0xffff_ffff;
+/** For what is not kept by name. */
+const NO_NAME = new Uint8Array(1);
+
+/**
+ * The nodes that the client knows, in memory that the backends of several threads may share. Host inodes
+ * are told apart by volume and inode number, so that hard links share a node, and by file handle where
+ * the inode number may have gone to another file.
+ *
+ * A node has no fd of its own as a rule: the fds of those in use are kept in a cache per thread, and what falls
+ * out of it is reopened by its file handle. Where there are none, nodes are pinned by an fd each while
+ * `maxFds` lasts, and beyond it are found again by name.
+ */
+export class InodeTable {
+  readonly #memory: NodeMemory;
+  readonly #policy: InodeFileHandles;
+  readonly #slots: SlotAllocator;
+  readonly #index: IdentityIndex;
+  readonly #volumes: VolumeTable;
+  readonly #names: RecordedNames;
+  readonly #finder: NodeFinder;
+  readonly #fds: NodeFds;
+  readonly #handle = new FileHandle();
+
+  constructor(
+    memory: NodeMemory,
+    thread: number,
+    procFd: number,
+    policy: InodeFileHandles,
+    openFileOf: OpenFileOf,
+  ) {
+    this.#memory = memory;
+    this.#policy = policy;
+    this.#slots = new SlotAllocator(memory);
+    this.#index = new IdentityIndex(memory);
+    this.#volumes = new VolumeTable(memory, procFd, policy !== "never");
+    this.#names = new RecordedNames(memory, this.#slots);
+    this.#finder = new NodeFinder(memory, this.#index, this.#names);
+    this.#fds = new NodeFds(memory, thread, procFd, this.#volumes, this.#names, openFileOf);
+  }
+
+  /** Makes the inode of `rootFd` the root, and takes over `rootFd`. Once, before anything else. */
+  setRoot(rootFd: number, stat: StatBuffer): void {
+    const volume = this.#volumes.add(rootFd, stat);
+    // Slot 0 stands for "none".
+    this.#slots.claim(0, 0);
+    this.#slots.claim(ROOT_SLOT, 0);
+    const at = this.#memory.recordAt(ROOT_SLOT);
+    this.#describe(at, stat, metaOf(NodeKind.pinned, stat.mode, volume), 1);
+    this.#fds.pin(ROOT_SLOT, rootFd);
+    this.#memory.add(header.nodes, 1);
+    this.#index.insert(ROOT_SLOT);
+  }
+
+  /** How many nodes there are, the root included. */
+  get size(): number {
+    return this.#memory.read(header.nodes);
+  }
+
+  get full(): boolean {
+    // Slot 0 is none.
+    return this.size + 1 >= this.#memory.slots;
+  }
+
+  /** An O_PATH handle of the root. */
+  get rootFd(): number {
+    return this.#memory.read(this.#memory.recordAt(ROOT_SLOT) + record.fd);
+  }
+
+  /**
+   * An O_PATH handle of a node's inode, which stays the table's; or a negated errno, ESTALE for a node
+   * that the client does not hold. It is good for the present operation, not longer.
+   */
+  fd(nodeid: number): number {
+    const slot = heldSlot(this.#memory, nodeid);
+    return slot === 0 ? -ESTALE : this.#fds.get(slot, nodeid);
+  }
+
+  /** The `S_IFMT` bits of a node's mode, which never change; 0 for a node that the client does not hold. */
+  type(nodeid: number): number {
+    const slot = heldSlot(this.#memory, nodeid);
+    if (slot === 0) return 0;
+    return typeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+  }
+
+  /**
+   * The node of the inode whose attributes `stat` holds, if the client holds it. File handles are not
+   * compared: it may be a node whose inode is gone and has left its number to this one.
+   */
+  find(stat: StatBuffer): number | undefined {
+    this.#memory.lock();
+    const volume = this.#volumes.find(stat);
+    const slot = volume < 0 ? 0 : this.#finder.firstWithNumber(volume, stat.inoLow, stat.inoHigh);
+    const nodeid = slot === 0 ? undefined : this.#nodeidOf(slot);
+    this.#memory.unlock();
+    return nodeid;
+  }
+
+  /** Every node that the client holds, the root included. */
+  nodeids(): number[] {
+    const nodeids: number[] = [];
+    this.#slots.forEach((slot) => {
+      if (this.#isNode(slot)) nodeids.push(this.#nodeidOf(slot));
+    });
+    return nodeids;
+  }
+
+  /** Counts one more lookup of a node that the client holds; the nodeid, or a negated errno. */
+  addLookup(nodeid: number): number {
+    const slot = heldSlot(this.#memory, nodeid);
+    if (slot === 0) return -ESTALE;
+    this.#memory.lock();
+    this.#countLookup(slot);
+    this.#memory.unlock();
+    return nodeid;
+  }
+
+  /**
+   * Counts one more lookup of the inode that the O_PATH handle `fd` holds, and takes over `fd`. `stat`
+   * holds its attributes. Returns the nodeid; or a negated errno, with `fd` closed, when the table is full.
+   *
+   * @param parent - The directory in which it was found as `name` (ended with a NUL); 0 for none.
+   */
+  adopt(fd: number, stat: StatBuffer, parent: number, name: Uint8Array): number {
+    return this.#adopt(fd, stat, undefined, parent, name);
+  }
+
+  /**
+   * As {@link adopt}, without an fd: counts one more lookup of the node whose attributes `stat` holds, if
+   * some fd of it keeps its inode number from going to another inode. Otherwise 0.
+   */
+  adoptHeld(stat: StatBuffer): number {
+    const memory = this.#memory;
+    memory.lock();
+    const volume = this.#volumes.find(stat);
+    const slot = volume < 0 ? 0 : this.#finder.match(volume, stat, undefined, undefined);
+    const meta = slot > 0 ? memory.read(memory.recordAt(slot) + record.meta) : 0;
+    // The name of a node that is found by name must be noted, which takes the long way.
+    const isHeld = slot > 0 && kindOf(meta) !== NodeKind.named;
+    if (isHeld) this.#countLookup(slot);
+    const nodeid = isHeld ? this.#nodeidOf(slot) : 0;
+    memory.unlock();
+    return nodeid;
+  }
+
+  /**
+   * As {@link adopt}, for a directory that is reached through the followed symbolic link `link`. A
+   * Linux client may hold a directory under one name only, so each link's view of it is its own node.
+   */
+  adoptAlias(fd: number, stat: StatBuffer, link: Link): number {
+    return this.#adopt(fd, stat, link, 0, NO_NAME);
+  }
+
+  /** What {@link adoptAlias} knows a symbolic link by; `stat` holds its attributes. */
+  linkOf(stat: StatBuffer): Link {
+    return { volume: this.#volumes.find(stat), inoLow: stat.inoLow, inoHigh: stat.inoHigh };
+  }
+
+  /** How often the client was given a node that it holds. */
+  lookups(nodeid: number): number {
+    const slot = heldSlot(this.#memory, nodeid);
+    return slot === 0 ? 0 : this.#memory.read(this.#memory.recordAt(slot) + record.lookups);
+  }
+
+  /** The node with this inode number on the volume of the node `nodeid`, as {@link find}. */
+  findBeside(nodeid: number, ino: number): number | undefined {
+    const slot = heldSlot(this.#memory, nodeid);
+    if (slot === 0) return undefined;
+    const volume = volumeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+    const found = this.#finder.firstWithNumber(volume, ino >>> 0, Math.floor(ino / 0x1_0000_0000));
+    return found === 0 ? undefined : this.#nodeidOf(found);
+  }
+
+  /** Whether nodes are on more than one volume. */
+  get hasSubmounts(): boolean {
+    return this.#volumes.count > 1;
+  }
+
+  /** A generation that no node has had: for {@link reserve}. */
+  nextGeneration(): number {
+    return this.#slots.nextFloor();
+  }
+
+  /**
+   * Adds a node that the client holds from before, with its inode gone until {@link revive} finds it; the
+   * root is there. False when there is no room for it.
+   */
+  reserve(nodeid: number, type: number, lookups: number): boolean {
+    if (nodeid === ROOT_NODEID) return true;
+    const slot = slotOfNodeid(nodeid);
+    if (!this.#slots.claim(slot, generationOfNodeid(nodeid))) return false;
+    const at = this.#memory.recordAt(slot);
+    this.#memory.write(at + record.lookups, lookups);
+    this.#memory.write(at + record.meta, metaOf(NodeKind.gone, type, 0));
+    this.#memory.add(header.nodes, 1);
+    return true;
+  }
+
+  /** Whether the table is large enough for a node with this number. */
+  hasRoomFor(nodeid: number): boolean {
+    return slotOfNodeid(nodeid) < this.#memory.slots;
+  }
+
+  /** New nodes get generations from `floor` on. */
+  raiseGenerations(floor: number): void {
+    this.#slots.raiseFloor(floor);
+  }
+
+  /** The inode of a reserved node is found again. As {@link adopt}; 0, or a negated errno. */
+  revive(nodeid: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): number {
+    const memory = this.#memory;
+    const isNewVolume = this.#volumes.find(stat) < 0;
+    const volume = isNewVolume ? this.#volumes.add(fd, stat) : this.#volumes.find(stat);
+    memory.lock();
+    // Two nodes with one inode there cannot be: the name leads to another file than it did.
+    const isTaken =
+      volume >= 0 && this.#finder.firstWithNumber(volume, stat.inoLow, stat.inoHigh) !== 0;
+    const lookups = this.lookups(nodeid);
+    let result = volume < 0 ? -ENFILE : isTaken ? -ESTALE : 0;
+    const slot = slotOfNodeid(nodeid);
+    if (result === 0) result = this.#fill(slot, fd, stat, volume, undefined, parent, name, lookups);
+    if (result < 0) {
+      this.#fds.discard(fd);
+      const gone = metaOf(NodeKind.gone, stat.mode, 0);
+      memory.write(memory.recordAt(slot) + record.meta, gone);
+    }
+    if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
+    memory.unlock();
+    this.#fds.closeDiscarded();
+    return result;
+  }
+
+  /** Whether there are nodes that must be told of new names, with {@link rename}. */
+  get needsNames(): boolean {
+    return this.#memory.read(header.named) > 0;
+  }
+
+  /** The inode that `stat` describes, if it is a node, is `name` in `parent` now. */
+  rename(stat: StatBuffer, parent: number, name: Uint8Array): void {
+    const memory = this.#memory;
+    memory.lock();
+    const volume = this.#volumes.find(stat);
+    const slot = volume < 0 ? 0 : this.#finder.match(volume, stat, undefined, undefined);
+    if (slot > 0 && kindOf(memory.read(memory.recordAt(slot) + record.meta)) === NodeKind.named) {
+      this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
+    }
+    memory.unlock();
+  }
+
+  /** Takes back `count` lookups; the root stays whatever a client says. */
+  forget(nodeid: number, count: number): void {
+    const slot = heldSlot(this.#memory, nodeid);
+    if (slot === 0 || slot === ROOT_SLOT) return;
+    this.#memory.lock();
+    const lookupsAt = this.#memory.recordAt(slot) + record.lookups;
+    const lookups = this.#memory.read(lookupsAt);
+    if (lookups <= count) this.#remove(slot);
+    else if (lookups !== MAX_LOOKUPS) this.#memory.write(lookupsAt, lookups - count);
+    this.#memory.unlock();
+    this.#fds.closeDiscarded();
+  }
+
+  /** Forgets everything but the root. No other thread may be at work. */
+  clear(): void {
+    this.#slots.forEach((slot) => {
+      if (slot !== ROOT_SLOT && this.#isNode(slot)) this.#remove(slot);
+    });
+    this.#fds.closeDiscarded();
+  }
+
+  /** Gives up the fds that this thread keeps; nodes stay. */
+  detach(): void {
+    this.#memory.lock();
+    this.#fds.drain();
+    this.#memory.unlock();
+    this.#fds.closeDiscarded();
+  }
+
+  /** Forgets everything and closes every fd. */
+  close(): void {
+    this.clear();
+    this.#remove(ROOT_SLOT);
+    this.#fds.closeDiscarded();
+  }
+
+  #isNode(slot: number): boolean {
+    const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
+    return kind !== 0 && kind !== NodeKind.name;
+  }
+
+  #nodeidOf(slot: number): number {
+    return nodeidOf(slot, this.#memory.read(this.#memory.recordAt(slot) + record.generation));
+  }
+
+  #countLookup(slot: number): void {
+    const at = this.#memory.recordAt(slot) + record.lookups;
+    const lookups = this.#memory.read(at);
+    if (lookups !== MAX_LOOKUPS) this.#memory.write(at, lookups + 1);
+  }
+
+  #adopt(
+    fd: number,
+    stat: StatBuffer,
+    link: Link | undefined,
+    parent: number,
+    name: Uint8Array,
+  ): number {
+    const memory = this.#memory;
+    memory.lock();
+    let volume = this.#volumes.find(stat);
+    let slot = volume < 0 ? 0 : this.#finder.match(volume, stat, link, undefined);
+    if (slot === UNSURE) {
+      // The system call is not for the time of the lock. Without a handle nothing will match.
+      memory.unlock();
+      this.#handle.read(fd);
+      memory.lock();
+      slot = this.#finder.match(volume, stat, link, this.#handle);
+    }
+    let result = slot;
+    if (slot > 0) {
+      this.#found(slot, fd, stat, parent, name);
+    } else {
+      const isNewVolume = volume < 0;
+      if (isNewVolume) {
+        memory.unlock();
+        volume = this.#volumes.add(fd, stat);
+        memory.lock();
+        // Another thread may have found the inode as well meanwhile.
+        slot =
+          volume < 0 || memory.threads === 1
+            ? 0
+            : this.#finder.match(volume, stat, link, undefined);
+      }
+      if (slot > 0) {
+        this.#found(slot, fd, stat, parent, name);
+        result = slot;
+      } else {
+        result = volume < 0 ? -ENFILE : this.#insert(fd, stat, volume, link, parent, name);
+        if (result < 0) this.#fds.discard(fd);
+      }
+      if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
+    }
+    const nodeid = result < 0 ? result : this.#nodeidOf(result);
+    memory.unlock();
+    this.#fds.closeDiscarded();
+    return nodeid;
+  }
+
+  /** A node that is there was looked up once more. */
+  #found(slot: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): void {
+    this.#countLookup(slot);
+    const meta = this.#memory.read(this.#memory.recordAt(slot) + record.meta);
+    if (kindOf(meta) === NodeKind.named && parent !== 0) {
+      this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
+    }
+    this.#fds.keep(slot, fd);
+  }
+
+  /** The slot of a new node; or a negated errno, with `fd` left to the caller. */
+  #insert(
+    fd: number,
+    stat: StatBuffer,
+    volume: number,
+    link: Link | undefined,
+    parent: number,
+    name: Uint8Array,
+  ): number {
+    const slot = this.#slots.take();
+    if (slot === 0) return -ENFILE;
+    this.#memory.add(header.nodes, 1);
+    const result = this.#fill(slot, fd, stat, volume, link, parent, name, 1);
+    if (result === 0) return slot;
+    this.#memory.add(header.nodes, -1);
+    this.#slots.give(slot);
+    return result;
+  }
+
+  /** Describes a node in a slot that is its own; 0, or a negated errno with `fd` left to the caller. */
+  #fill(
+    slot: number,
+    fd: number,
+    stat: StatBuffer,
+    volume: number,
+    link: Link | undefined,
+    parent: number,
+    name: Uint8Array,
+    lookups: number,
+  ): number {
+    const memory = this.#memory;
+    const hasHandles = this.#volumes.mountFd(volume) >= 0;
+    if (!hasHandles && this.#policy === "mandatory") return -EOPNOTSUPP;
+    const mayPin = memory.read(header.pinned) < memory.read(header.maxPinned);
+    const mustPin = link !== undefined || (!hasHandles && parent === 0);
+    if (mustPin && !mayPin) return -ENFILE;
+
+    const pin = mustPin || (!hasHandles && mayPin);
+    const kind = link !== undefined ? NodeKind.alias : pin ? NodeKind.pinned : NodeKind.cached;
+    const at = memory.recordAt(slot);
+    this.#describe(at, stat, metaOf(kind, stat.mode, volume), lookups);
+    if (link !== undefined) {
+      memory.write(at + record.payload, link.volume);
+      memory.write(at + record.payload + 1, link.inoLow);
+      memory.write(at + record.payload + 2, link.inoHigh);
+    }
+    if (!hasHandles && !pin) {
+      const birth = [stat.birthSeconds, stat.birthNanoseconds] as const;
+      if (!this.#names.record(slot, parent, name, birth)) return -ENFILE;
+    }
+    this.#volumes.retain(volume);
+    this.#index.insert(slot);
+    if (pin) {
+      this.#fds.pin(slot, fd);
+    } else {
+      this.#fds.put(slot, fd);
+    }
+    return 0;
+  }
+
+  #describe(at: number, stat: StatBuffer, meta: number, lookups: number): void {
+    this.#memory.write(at + record.lookups, lookups);
+    this.#memory.write(at + record.inoLow, stat.inoLow);
+    this.#memory.write(at + record.inoHigh, stat.inoHigh);
+    this.#memory.write(at + record.meta, meta);
+  }
+
+  /** Under the lock. */
+  #remove(slot: number): void {
+    const memory = this.#memory;
+    const at = memory.recordAt(slot);
+    const meta = memory.read(at + record.meta);
+    const kind = kindOf(meta);
+    memory.add(header.nodes, -1);
+    if (kind === NodeKind.gone) {
+      this.#slots.give(slot);
+      return;
+    }
+    this.#index.remove(slot);
+    this.#fds.release(slot);
+    this.#names.free(slot);
+    this.#slots.give(slot);
+    this.#releaseVolume(volumeOf(meta));
+  }
+
+  #releaseVolume(volume: number): void {
+    this.#fds.discard(this.#volumes.release(volume));
+  }
+}
