@@ -1,7 +1,8 @@
 import { FUSE_MIN_READ_BUFFER, fuse_in_header } from "@supermachine/fuse-protocol";
 import type { Session } from "@supermachine/fuse-server";
 import { lastErrno, SystemCallError, type Watch, watchReadable } from "@supermachine-internal/libc";
-import { read, setNonBlocking, write } from "./native.js";
+import { read, setNonBlocking, write, yieldProcessor } from "./native.js";
+import { Patience } from "./patience.js";
 
 // Linux errno numbers: /dev/fuse exists nowhere else.
 const ENOENT = 2;
@@ -64,6 +65,7 @@ export class DeviceServer implements Disposable {
   readonly #size: number;
   readonly #idle: Exchange[] = [];
   readonly #onEnd: (error: Error | undefined) => void;
+  readonly #patience = new Patience();
   #watch: Watch | undefined;
   /** Set by `block`: tells whether to stop. */
   #shouldStop: (() => boolean) | undefined;
@@ -111,9 +113,36 @@ export class DeviceServer implements Disposable {
 
   /** Serves, waiting in read(2), until the connection ends or `condition` holds. */
   blockUntil(condition: () => boolean): void {
+    setNonBlocking(this.#fd, true);
+    while (this.#open && !condition()) {
+      if (!this.#serveOne() && this.#open && !this.#serveAwake()) this.#serveAfterSleep();
+    }
+  }
+
+  /** Looks for a request without sleeping, if that pays; false when there was none. */
+  #serveAwake(): boolean {
+    if (!this.#patience.pays) return false;
+    const since = performance.now();
+    for (;;) {
+      yieldProcessor();
+      if (this.#serveOne() || !this.#open) return true;
+      const now = performance.now();
+      if (!this.#patience.isOver(now - since)) continue;
+      this.#patience.failed(now - since, now);
+      return false;
+    }
+  }
+
+  #serveAfterSleep(): void {
+    const since = performance.now();
     setNonBlocking(this.#fd, false);
-    while (this.#open && !condition()) this.#serveOne();
+    const exchange = this.#idle.pop() ?? this.#newExchange();
+    const length = exchange.receive();
+    const errno = length === -1 ? lastErrno() : 0;
+    const now = performance.now();
+    this.#patience.slept(now - since, now);
     if (this.#open) setNonBlocking(this.#fd, true);
+    this.#received(exchange, length, errno);
   }
 
   /** Serves what is there, without waiting. The descriptor must be non-blocking. */
@@ -141,11 +170,15 @@ export class DeviceServer implements Disposable {
   #serveOne(): boolean {
     const exchange = this.#idle.pop() ?? this.#newExchange();
     const length = exchange.receive();
+    return this.#received(exchange, length, length === -1 ? lastErrno() : 0);
+  }
+
+  #received(exchange: Exchange, length: number, failure: number): boolean {
     if (length > 0) {
       exchange.serve(this.#session, length);
       return true;
     }
-    const errno = length === 0 ? ENODEV : lastErrno();
+    const errno = length === 0 ? ENODEV : failure;
     this.#idle.push(exchange);
     if (errno === EAGAIN) return false;
     // The request was interrupted before it was read, or this thread was: there may be others.

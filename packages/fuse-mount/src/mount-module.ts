@@ -15,6 +15,9 @@ export interface BackendSource {
   /**
    * A module that exports `createBackend(data)`, which returns a backend, or a promise of one. It is
    * called on each thread. A backend with `Symbol.dispose` or `Symbol.asyncDispose` is disposed at the end.
+   * It may export `createPracticeBackend()` as well, which returns an empty and disposable backend of the same
+   * kind: each thread then serves it requests of our own for a quarter of a second, so that V8 has
+   * compiled the code when the mount appears.
    */
   readonly module: URL | string;
   /** Anything that can be cloned to another thread. */

@@ -43,6 +43,9 @@ export function setNonBlocking(fd: number, nonBlocking: boolean): void {
   check(fcntlNative(fd, F_SETFL, "int", flags), "fcntl", `fd ${fd}`);
 }
 
+/** Lets another thread have this CPU, if one waits for it. */
+export const yieldProcessor = lazyFunction<() => number>("int sched_yield(void)");
+
 const dup2Native = lazyFunction<(from: number, to: number) => number>("int dup2(int from, int to)");
 
 /** Makes a descriptor stand for another file, without its number ever being free. */

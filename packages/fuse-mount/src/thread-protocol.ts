@@ -1,4 +1,4 @@
-import type { SessionInfo, SessionOptions } from "@supermachine/fuse-server";
+import type { FsBackend, SessionInfo, SessionOptions } from "@supermachine/fuse-server";
 import type { StrayInterrupts } from "./stray-interrupts.js";
 
 // What a serving thread and the thread that started it tell each other.
@@ -63,4 +63,6 @@ export type ThreadReport =
 export interface BackendModule {
   /** Called on each thread. What it returns may be disposable. */
   createBackend(data: unknown): unknown;
+  /** A backend of the same kind over nothing, to practise on; disposed after that. See `practise`. */
+  createPracticeBackend?(): FsBackend & Disposable;
 }

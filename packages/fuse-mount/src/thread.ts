@@ -4,6 +4,7 @@ import { type FsBackend, Session, type SessionInfo } from "@supermachine/fuse-se
 import { DeviceBackingFiles } from "./backing-files.js";
 import { DeviceServer } from "./device-server.js";
 import { currentThreadId } from "./kick.js";
+import { practise } from "./practice.js";
 import { StrayInterrupts } from "./stray-interrupts.js";
 import {
   type BackendModule,
@@ -129,6 +130,15 @@ class ServingThread {
   }
 }
 
+function practiseWith(module: Partial<BackendModule>, data: ThreadData): void {
+  try {
+    using backend = module.createPracticeBackend?.();
+    if (backend !== undefined) practise(backend, { ...data.options, hostKernel: true });
+  } catch {
+    // It only costs speed. What is wrong with the backend itself shows, with its reason, in use.
+  }
+}
+
 async function main(): Promise<void> {
   const port = parentPort;
   if (port === null) throw new TypeError("this module is the entry of a worker thread");
@@ -139,6 +149,7 @@ async function main(): Promise<void> {
     throw new TypeError(`${data.module} exports no function createBackend`);
   }
   const backend = (await module.createBackend(data.data)) as FsBackend;
+  practiseWith(module, data);
   const thread = new ServingThread(backend, data, report);
   process.once("exit", () => thread.closeNow());
   port.on("message", (command: ThreadCommand) => {

@@ -20,7 +20,7 @@ import { NameBuffer } from "./operations/name-buffer.js";
 import { isNetworkFileSystem } from "./operations/network-file-system.js";
 import { XattrMap } from "./operations/xattr-map.js";
 import type { Settings } from "./options.js";
-import { close, fstatfs, openAt, openPath } from "./platform/host.js";
+import { close, fstatfs, makeRoomForDescriptors, openAt, openPath } from "./platform/host.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
 import { statfsStruct } from "./syscalls/structs.js";
 
@@ -240,6 +240,11 @@ export class Share implements Disposable {
     if (!this.#ownsMemory) return;
     this.handles.close();
     this.inodes.clear();
+  }
+
+  /** For a process whose business is to serve: what it opens in all later costs no waiting. */
+  makeRoomForDescriptors(): void {
+    makeRoomForDescriptors(this.procFd, this.settings.maxFds + this.settings.maxHandles);
   }
 
   close(): void {

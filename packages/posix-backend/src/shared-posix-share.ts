@@ -64,6 +64,7 @@ export class SharedPosixShare implements Disposable {
       this.#share.close();
       throw error;
     }
+    this.#share.makeRoomForDescriptors();
     const watcher = this.#watch?.address;
     this.data = { memory: this.#share.memory, options: backendOptions, watcher };
   }

@@ -31,6 +31,7 @@ export const {
   linkAt,
   listxattr,
   lseek,
+  makeRoomForDescriptors,
   mkdirAt,
   mknodAt,
   openAt,

@@ -188,6 +188,17 @@ export function duplicate(fd: number): number {
   return outcome(native.duplicate(fd, F_DUPFD_CLOEXEC, 0));
 }
 
+/**
+ * Has the kernel make room for `count` descriptors at once. It doubles its table as they are opened, and in a
+ * process with threads waits each time until no CPU can still be reading the old one, for 10 ms and more.
+ *
+ * @param fd - Any that is open.
+ */
+export function makeRoomForDescriptors(fd: number, count: number): void {
+  const last = native.duplicate(fd, F_DUPFD_CLOEXEC, count - 1);
+  if (last >= 0) close(last);
+}
+
 /** faccessat2(2) has one number on every architecture. */
 const SYS_FACCESSAT2 = 439;
 
