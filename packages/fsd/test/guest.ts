@@ -11,6 +11,7 @@ const kernel = await findKernel();
 /** What a test needs that runs a guest. */
 export const machineFacilities = [
   "program:qemu-system-x86_64",
+  "program:setpriv",
   "program:musl-gcc",
   "program:cpio",
 ] as const;
@@ -59,9 +60,11 @@ export class Guest implements AsyncDisposable {
 
   constructor({ machine, kernel, initrd, socketPath, commandLine = "" }: GuestOptions) {
     const pci = machine === "pc";
+    // Whatever ends this process ends QEMU with it.
     const child = spawn(
-      "qemu-system-x86_64",
+      "setpriv",
       [
+        ...["--pdeathsig", "KILL", "--", "qemu-system-x86_64"],
         ...["-M", `${pci ? "q35" : "microvm,acpi=off"},memory-backend=ram`, "-accel", "tcg"],
         ...["-m", "192M", "-object", "memory-backend-memfd,id=ram,size=192M,share=on"],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
