@@ -16,7 +16,9 @@ const targets = ["packages", "internal"]
   .flatMap((folder) =>
     readdirSync(join(ROOT, folder)).flatMap((name) => testFiles(join(ROOT, folder, name))),
   )
-  .filter((path) => readFileSync(path, "utf8").includes('from "fast-check"'))
+  .filter((path) =>
+    /from "(fast-check|@supermachine-internal\/fs-conformance)"/.test(readFileSync(path, "utf8")),
+  )
   .map((path) => relative(ROOT, path))
   .filter((path) => wanted(path));
 
