@@ -127,7 +127,7 @@ function createProgram(early: PreparedRun | undefined): Command {
     .option("--no-allow-other", "let nobody else in")
     .option("--no-xattr", "show no extended attributes")
     .option("--posix-acl", "keep and apply access control lists", false)
-    .option("-t, --threads <n>", "how many threads serve it", wholeNumber(1, 30), 2)
+    .option("-t, --threads <n>", "how many threads serve it", wholeNumber(1, 30), 1)
     .option("--no-passthrough", "do not let the kernel read and write the files by itself")
     .option("--io-uring", "take requests through io_uring where the kernel offers it", false)
     .action(async (directory: string, mountPoint: string, flags: MountFlags) => {
