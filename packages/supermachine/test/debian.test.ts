@@ -32,7 +32,7 @@ describe(`a minimal Debian on ${hypervisor}`, () => {
       store,
       hypervisor,
       memoryMiB: 512,
-      mounts: [{ host: directory, guest: "/work" }],
+      mounts: [{ host: directory, guest: "/src" }],
     });
 
   test("runs its package manager, a pipeline over a share, and writes to the host", async () => {
@@ -42,7 +42,7 @@ describe(`a minimal Debian on ${hypervisor}`, () => {
     const sorted = await vm.exec([
       "bash",
       "-c",
-      "sort /work/words | uniq -c | tee /work/counted | wc -l",
+      "sort /src/words | uniq -c | tee /src/counted | wc -l",
     ]);
     expect(sorted).toMatchObject({ code: 0, stdout: "3\n" });
     expect(await readFile(join(directory, "counted"), "utf8")).toContain("2 apple");

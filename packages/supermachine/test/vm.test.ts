@@ -32,7 +32,7 @@ describe(`a machine on ${hypervisor}`, () => {
     vm = await start({
       cpus: 2,
       mounts: [
-        { host: share, guest: "/work" },
+        { host: share, guest: "/src" },
         { host: share, guest: "/mnt/read only", readOnly: true },
       ],
       env: { COLOUR: "blue" },
@@ -54,19 +54,19 @@ describe(`a machine on ${hypervisor}`, () => {
   });
 
   test("the example of the README counts the lines of a mounted directory", async () => {
-    const result = await vm.exec(["sh", "-c", "wc -l /work/*"], { timeoutMs: 60_000 });
-    expect(result.stdout).toBe("        2 /work/a.txt\n        1 /work/b.txt\n        3 total\n");
+    const result = await vm.exec(["sh", "-c", "wc -l /src/*"], { timeoutMs: 60_000 });
+    expect(result.stdout).toBe("        2 /src/a.txt\n        1 /src/b.txt\n        3 total\n");
   });
 
   test("what the guest writes to a share is on the host", async () => {
     await vm.exec([
       "sh",
       "-c",
-      "echo hello > /work/new; mkdir /work/dir; ln -s new /work/dir/link",
+      "echo hello > /src/new; mkdir /src/dir; ln -s new /src/dir/link",
     ]);
     expect(await readFile(join(share, "new"), "utf8")).toBe("hello\n");
     expect(await readdir(join(share, "dir"))).toEqual(["link"]);
-    await vm.exec(["rm", "-r", "/work/new", "/work/dir"]);
+    await vm.exec(["rm", "-r", "/src/new", "/src/dir"]);
     expect(await readdir(share)).toEqual(["a.txt", "b.txt"]);
   });
 
