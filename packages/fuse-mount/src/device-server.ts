@@ -66,6 +66,8 @@ export class DeviceServer implements Disposable {
   readonly #idle: Exchange[] = [];
   readonly #onEnd: (error: Error | undefined) => void;
   readonly #patience = new Patience();
+  /** Undefined: as the caller has set the descriptor. */
+  #waiting: boolean | undefined;
   #watch: Watch | undefined;
   /** Set by `block`: tells whether to stop. */
   #shouldStop: (() => boolean) | undefined;
@@ -113,36 +115,44 @@ export class DeviceServer implements Disposable {
 
   /** Serves, waiting in read(2), until the connection ends or `condition` holds. */
   blockUntil(condition: () => boolean): void {
-    setNonBlocking(this.#fd, true);
     while (this.#open && !condition()) {
-      if (!this.#serveOne() && this.#open && !this.#serveAwake()) this.#serveAfterSleep();
+      if (this.#patience.pays) this.#serveAwake();
+      else this.#serveAfterSleep();
     }
+    if (this.#open) this.#setWaiting(false);
   }
 
-  /** Looks for a request without sleeping, if that pays; false when there was none. */
-  #serveAwake(): boolean {
-    if (!this.#patience.pays) return false;
+  /** Serves a request without sleeping, unless none comes for too long. */
+  #serveAwake(): void {
+    this.#setWaiting(false);
+    if (this.#serveOne() || !this.#open) return;
     const since = performance.now();
     for (;;) {
       yieldProcessor();
-      if (this.#serveOne() || !this.#open) return true;
+      if (this.#serveOne() || !this.#open) return;
       const now = performance.now();
       if (!this.#patience.isOver(now - since)) continue;
       this.#patience.failed(now - since, now);
-      return false;
+      return;
     }
   }
 
   #serveAfterSleep(): void {
+    this.#setWaiting(true);
     const since = performance.now();
-    setNonBlocking(this.#fd, false);
     const exchange = this.#idle.pop() ?? this.#newExchange();
     const length = exchange.receive();
     const errno = length === -1 ? lastErrno() : 0;
     const now = performance.now();
     this.#patience.slept(now - since, now);
-    if (this.#open) setNonBlocking(this.#fd, true);
     this.#received(exchange, length, errno);
+  }
+
+  /** Whether a read waits for a request. */
+  #setWaiting(waiting: boolean): void {
+    if (this.#waiting === waiting) return;
+    setNonBlocking(this.#fd, !waiting);
+    this.#waiting = waiting;
   }
 
   /** Serves what is there, without waiting. The descriptor must be non-blocking. */
