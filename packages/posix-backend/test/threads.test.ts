@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
@@ -15,7 +15,7 @@ import {
 import { expect, test } from "vitest";
 import type * as api from "../src/index.js";
 import { PosixBackend, SharedPosixShare } from "../src/index.js";
-import { createBackend } from "../src/thread.js";
+import { createBackend, createPracticeBackend } from "../src/thread.js";
 import { asRoot, outcome, root } from "./client.js";
 
 /** Threads of Node.js 20 run no TypeScript, so tests that start some need the built packages. */
@@ -47,6 +47,34 @@ class TwoThreads implements Disposable {
     this.share.close();
   }
 }
+
+/** How many descriptors the kernel's table has room for. */
+function descriptorRoom(): number {
+  const match = /^FDSize:\s*(\d+)$/m.exec(readFileSync("/proc/self/status", "latin1"));
+  return Number(match?.[1]);
+}
+
+test("a share has room for its descriptors from the start, and holds none of them", () => {
+  using dir = new TemporaryDirectory();
+  const before = openDescriptors();
+  expect(descriptorRoom()).toBeLessThan(4000);
+  using share = new SharedPosixShare(dir.path, { maxFds: 4000, maxHandles: 1000 });
+  expect(descriptorRoom()).toBeGreaterThanOrEqual(5000);
+  expect(openDescriptors().length).toBeLessThan(before.length + 16);
+  expect(share.inodeCount).toBe(1);
+});
+
+test("a backend to practise on is writable and leaves no directory", () => {
+  const kept = () => readdirSync("/dev/shm").filter((name) => name.includes("practice"));
+  const before = kept();
+  {
+    using backend = createPracticeBackend();
+    expect(kept()).toHaveLength(before.length + 1);
+    const entry = new EntryReply();
+    expect(backend.mkdir?.(asRoot, root, "made", 0o755, 0, entry)).toBe(0);
+  }
+  expect(kept()).toEqual(before);
+});
 
 test("what one thread looked up and opened, another uses and closes", () => {
   using dir = new TemporaryDirectory();
