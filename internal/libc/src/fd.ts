@@ -34,10 +34,11 @@ const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0o4000;
 
-/** Reads and writes of the open file `fd` return instead of waiting, for everyone who has it. */
-export function setNonBlocking(fd: number): void {
+/** Whether reads and writes of the open file `fd` return instead of waiting, for everyone who has it. */
+export function setNonBlocking(fd: number, nonBlocking = true): void {
   const flags = check(fcntlNative(fd, F_GETFL, "int", 0), "fcntl", `fd ${fd}`);
-  check(fcntlNative(fd, F_SETFL, "int", flags | O_NONBLOCK), "fcntl", `fd ${fd}`);
+  const wanted = nonBlocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  check(fcntlNative(fd, F_SETFL, "int", wanted), "fcntl", `fd ${fd}`);
 }
 
 interface PollHandle {

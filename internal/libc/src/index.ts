@@ -17,4 +17,5 @@ export {
 } from "./memory.js";
 export { cLibrary, lazyFunction, type Pointer } from "./native.js";
 export { ResourceStack } from "./resource-stack.js";
+export { currentThreadId, signalThread, takeSignal } from "./thread-signal.js";
 export { UnixListener, UnixSocket } from "./unix-socket.js";

@@ -1,7 +1,13 @@
 import { FUSE_MIN_READ_BUFFER, fuse_in_header } from "@supermachine/fuse-protocol";
 import type { Session } from "@supermachine/fuse-server";
-import { lastErrno, SystemCallError, type Watch, watchReadable } from "@supermachine-internal/libc";
-import { read, setNonBlocking, write, yieldProcessor } from "./native.js";
+import {
+  lastErrno,
+  SystemCallError,
+  setNonBlocking,
+  type Watch,
+  watchReadable,
+} from "@supermachine-internal/libc";
+import { read, write, yieldProcessor } from "./native.js";
 import { Patience } from "./patience.js";
 
 // Linux errno numbers: /dev/fuse exists nowhere else.

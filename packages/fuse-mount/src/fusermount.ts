@@ -3,9 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { ResourceStack, UnixListener, UnixSocket } from "@supermachine-internal/libc";
+import {
+  ResourceStack,
+  setNonBlocking,
+  UnixListener,
+  UnixSocket,
+} from "@supermachine-internal/libc";
 import { FuseMountError } from "./error.js";
-import { setNonBlocking } from "./native.js";
 
 const HELPER = "fusermount3";
 
@@ -37,7 +41,7 @@ export async function mountWithHelper(target: string, options: string): Promise<
     if (fd === undefined) {
       throw new FuseMountError("ERR_FUSE_MOUNT_FAILED", `${HELPER} passed no device back`);
     }
-    setNonBlocking(fd, true);
+    setNonBlocking(fd);
     return fd;
   } finally {
     resources.dispose();

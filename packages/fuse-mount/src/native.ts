@@ -29,20 +29,6 @@ export const ioctl = lazyFunction<
   (fd: number, request: number, type: "void *", argument: Uint8Array) => number
 >("int ioctl(int fd, unsigned long request, ...)");
 
-const fcntlNative = lazyFunction<
-  (fd: number, command: number, type: "int", argument: number) => number
->("int fcntl(int fd, int cmd, ...)");
-
-const F_SETFL = 4;
-const O_RDWR = 2;
-const O_NONBLOCK = 0o4000;
-
-/** Whether reads of the device wait for a request or return `EAGAIN`. */
-export function setNonBlocking(fd: number, nonBlocking: boolean): void {
-  const flags = nonBlocking ? O_RDWR | O_NONBLOCK : O_RDWR;
-  check(fcntlNative(fd, F_SETFL, "int", flags), "fcntl", `fd ${fd}`);
-}
-
 /** Lets another thread have this CPU, if one waits for it. */
 export const yieldProcessor = lazyFunction<() => number>("int sched_yield(void)");
 

@@ -1,9 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { FUSE_OVER_IO_URING } from "@supermachine/fuse-protocol";
 import { type FsBackend, Session, type SessionInfo } from "@supermachine/fuse-server";
+import { currentThreadId } from "@supermachine-internal/libc";
 import { DeviceBackingFiles } from "./backing-files.js";
 import { DeviceServer } from "./device-server.js";
-import { currentThreadId } from "./kick.js";
 import { practise } from "./practice.js";
 import { StrayInterrupts } from "./stray-interrupts.js";
 import {

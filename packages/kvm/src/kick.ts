@@ -1,43 +1,17 @@
 import type { VcpuKickToken } from "@supermachine/hypervisor";
 import {
   addressOf,
-  check,
-  cLibrary,
-  lastErrno,
-  lazyFunction,
-  type Pointer,
-  SystemCallError,
+  currentThreadId,
+  signalThread,
+  takeSignal,
   viewAt,
 } from "@supermachine-internal/libc";
-import { defineStruct } from "@supermachine-internal/struct";
 import { kvm_run } from "./abi.js";
 import { KvmError } from "./errors.js";
 
 // How a kick works. KVM_RUN ends with EINTR when a signal arrives while it runs; when the signal comes
 // too early, before the thread is in the kernel, kvm_run.immediate_exit makes the next KVM_RUN end at
-// once. The signal needs a handler that may run at any point of any thread, so it cannot be JavaScript:
-// it is libc's abs(), which touches nothing but its argument register.
-
-/** glibc's `struct sigaction` on x86-64 and arm64. */
-export const sigaction = defineStruct("sigaction", 152, {
-  sa_handler: "u64",
-  sa_mask: { bytes: 128 },
-  sa_flags: "u32",
-  _pad: "u32",
-  sa_restorer: "u64",
-});
-
-const SA_RESTART = 0x1000_0000;
-const ESRCH = 3;
-const SYS_gettid = process.arch === "arm64" ? 178 : 186;
-const SYS_tgkill = process.arch === "arm64" ? 131 : 234;
-
-const sigactionNative = lazyFunction<
-  (signal: number, action: Pointer, previous: Pointer) => number
->("int sigaction(int signum, const void *act, void *oldact)");
-const syscallNative = lazyFunction<(number: number, a: number, b: number, c: number) => number>(
-  "long syscall(long number, long a, long b, long c)",
-);
+// once.
 
 /**
  * The kick signal unless the driver is told otherwise: SIGURG. Not a real-time signal, because those
@@ -48,35 +22,14 @@ export const DEFAULT_KICK_SIGNAL = 23;
 
 const installed = new Set<number>();
 
-/**
- * Takes over `signal` for kicks. A signal belongs to the whole process: another handler is never
- * replaced. SA_RESTART keeps other system calls of a kicked thread from failing; KVM_RUN ignores it.
- */
+/** Takes over `signal` for kicks. System calls of a kicked thread go on; KVM_RUN ends all the same. */
 function installHandler(signal: number): void {
   if (installed.has(signal)) return;
-  const handler = addressOf(cLibrary().symbol("abs"));
-  const previous = Buffer.alloc(sigaction.size);
-  check(sigactionNative(signal, null, previous), "sigaction", `signal ${signal}`);
-  const owner = sigaction.decode(previous).sa_handler;
-  if (owner !== 0n && owner !== handler) {
+  if (!takeSignal(signal, "restarts calls")) {
     throw new KvmError(
       "ERR_KVM_SIGNAL_IN_USE",
       `signal ${signal} has a handler already: pass another kickSignal to new Kvm()`,
     );
-  }
-  if (owner === 0n) {
-    const action = Buffer.alloc(sigaction.size);
-    sigaction.encode(
-      {
-        sa_handler: handler,
-        sa_mask: new Uint8Array(128),
-        sa_flags: SA_RESTART,
-        _pad: 0,
-        sa_restorer: 0n,
-      },
-      action,
-    );
-    check(sigactionNative(signal, action, null), "sigaction", `signal ${signal}`);
   }
   installed.add(signal);
 }
@@ -115,7 +68,7 @@ export class KickTarget {
     const token: KvmKickToken = {
       hypervisor: "kvm",
       processId: process.pid,
-      threadId: syscallNative(SYS_gettid, 0, 0, 0),
+      threadId: currentThreadId(),
       signal,
       runPage: addressOf(page),
       state,
@@ -191,9 +144,7 @@ export function kick(token: VcpuKickToken): void {
     }
     Atomics.store(state, PENDING, 1);
     Atomics.store(kicker.page, IMMEDIATE_EXIT, 1);
-    const result = syscallNative(SYS_tgkill, process.pid, threadId, signal);
-    // ESRCH: the thread has ended without closing its vCPU; there is nobody to wake.
-    if (result === -1 && lastErrno() !== ESRCH) throw new SystemCallError("tgkill", lastErrno());
+    signalThread(threadId, signal);
   } finally {
     Atomics.sub(state, KICKERS, 1);
     Atomics.notify(state, KICKERS);
