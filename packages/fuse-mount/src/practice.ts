@@ -155,7 +155,7 @@ function list(practice: Practice): void {
 
 /**
  * Serves requests of our own with a backend of the same kind as the one to be mounted: V8 compiles the
- * code that a request runs through while it is used, and the first thousands would take up to three times as
+ * code that a request runs through while it is used, and the first thousands would take up to twice as
  * long. A backend that cannot be used so, or not synchronously, gets less practice.
  *
  * @param backend - Empty, and nobody else's.
