@@ -59,11 +59,7 @@ describe(`a machine on ${hypervisor}`, () => {
   });
 
   test("what the guest writes to a share is on the host", async () => {
-    await vm.exec([
-      "sh",
-      "-c",
-      "echo hello > /src/new; mkdir /src/dir; ln -s new /src/dir/link",
-    ]);
+    await vm.exec(["sh", "-c", "echo hello > /src/new; mkdir /src/dir; ln -s new /src/dir/link"]);
     expect(await readFile(join(share, "new"), "utf8")).toBe("hello\n");
     expect(await readdir(join(share, "dir"))).toEqual(["link"]);
     await vm.exec(["rm", "-r", "/src/new", "/src/dir"]);
