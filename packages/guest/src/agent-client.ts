@@ -1,19 +1,8 @@
-import { randomBytes } from "node:crypto";
-import type { Duplex } from "node:stream";
 import type { VsockConnector } from "./connector.js";
-import { ControlConnection, type Hello } from "./control-connection.js";
 import { AgentError } from "./errors.js";
 import { EXEC_BUILTIN, type ExecRequest, encodeExecRequest } from "./exec-request.js";
-import { CONTROL_PORT, EXEC_PORT, encodeFrame, FrameType } from "./frames.js";
+import { EXEC_PORT, encodeFrame, FrameType } from "./frames.js";
 import { GuestProcess, type ProcessOutput } from "./guest-process.js";
-
-/** Options of {@link AgentClient.accept}. */
-export interface AcceptOptions {
-  /** Milliseconds to wait for the guest to be up; 30000 unless given. */
-  timeoutMs?: number;
-  /** Gives up waiting when aborted. */
-  signal?: AbortSignal;
-}
 
 /** A request together with what goes into and may come out of it. */
 export interface RunRequest extends ExecRequest {
@@ -30,77 +19,15 @@ export interface FileOptions {
   signal?: AbortSignal;
 }
 
-/** The host's side of the agent in one guest. */
+/**
+ * Runs processes in one guest, over a connection each. Any process of the host that reaches the guest's vsock
+ * can have one; the agent itself is watched and told by {@link AgentControl}.
+ */
 export class AgentClient {
-  /** What the agent said when it was ready. */
-  readonly hello: Hello;
   readonly #connector: VsockConnector;
-  readonly #listener: Disposable;
-  #control: ControlConnection;
 
-  private constructor(connector: VsockConnector, listener: Disposable, control: ControlConnection) {
+  constructor(connector: VsockConnector) {
     this.#connector = connector;
-    this.#listener = listener;
-    this.#control = control;
-    this.hello = control.hello;
-  }
-
-  /**
-   * Waits until the agent says hello, then gives the guest the right time and fresh entropy. Call it before
-   * the machine starts: an agent that finds nobody listening gives up after 10 seconds.
-   *
-   * @throws {@link AgentError} ERR_AGENT_TIMEOUT, ERR_AGENT_BOOT (the message names the step that failed in
-   * the guest), ERR_AGENT_VERSION, ERR_AGENT_PROTOCOL, ERR_EXEC_ABORTED.
-   */
-  static async accept(
-    connector: VsockConnector,
-    options: AcceptOptions = {},
-  ): Promise<AgentClient> {
-    const { timeoutMs = 30_000, signal } = options;
-    let onStream: (stream: Duplex) => void = (stream) => stream.destroy();
-    const listener = connector.listen(CONTROL_PORT, (stream) => onStream(stream));
-    const waiting = new AbortController();
-    let timer: NodeJS.Timeout | undefined;
-    let onAbort: (() => void) | undefined;
-    try {
-      const control = await new Promise<ControlConnection>((resolve, reject) => {
-        timer = setTimeout(
-          () =>
-            reject(
-              new AgentError(
-                "ERR_AGENT_TIMEOUT",
-                `the agent did not report within ${timeoutMs} ms; the guest's console may tell why`,
-              ),
-            ),
-          timeoutMs,
-        );
-        onAbort = () =>
-          reject(
-            new AgentError("ERR_EXEC_ABORTED", "waiting for the agent was aborted", {
-              cause: signal?.reason,
-            }),
-          );
-        signal?.addEventListener("abort", onAbort, { once: true });
-        if (signal?.aborted) onAbort();
-        onStream = (stream) => {
-          ControlConnection.open(stream, waiting.signal).then((opened) => {
-            // Not awaited: the guest sees this before the request of any process, which comes later.
-            opened.sync(Date.now(), randomBytes(64)).catch(() => opened.close());
-            resolve(opened);
-          }, reject);
-        };
-      });
-      const client = new AgentClient(connector, listener, control);
-      onStream = (stream) => client.#reconnect(stream);
-      return client;
-    } catch (error) {
-      waiting.abort();
-      listener[Symbol.dispose]();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-      if (onAbort) signal?.removeEventListener("abort", onAbort);
-    }
   }
 
   /**
@@ -157,37 +84,6 @@ export class AgentClient {
     if (result.code !== 0) throw fileError(path, result);
   }
 
-  /** Round trip to the agent, in milliseconds. */
-  async ping(timeoutMs = 5000): Promise<number> {
-    return this.#control.ping(timeoutMs);
-  }
-
-  /** Sets the guest's clock to the host's and gives it fresh entropy. Needed after a pause or a restore. */
-  async sync(): Promise<void> {
-    await this.#control.sync(Date.now(), randomBytes(64));
-  }
-
-  /**
-   * Ends the machine: SIGTERM to every process, SIGKILL after `graceMs` (at most 60000), file systems written
-   * back, power off. Resolves when the connection is gone; whether the machine has ended, its owner knows.
-   *
-   * @throws {@link AgentError} ERR_AGENT_TIMEOUT when the guest is still there 5 seconds after that.
-   */
-  async shutdown(graceMs = 2000): Promise<void> {
-    await this.#control.shutdown(graceMs);
-    this.close();
-  }
-
-  /** Lets go of the agent; the machine stays as it is. */
-  close(): void {
-    this.#listener[Symbol.dispose]();
-    this.#control.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
-  }
-
   #start(request: ExecRequest, flags: number): GuestProcess {
     const frame = encodeFrame(FrameType.EXEC, encodeExecRequest(request, flags));
     const hasStdin = Boolean(request.stdin || request.tty);
@@ -205,17 +101,6 @@ export class AgentClient {
       process.stdin.end(input);
     }
     return process.output(maxOutputBytes);
-  }
-
-  /** The guest opens a new control connection when the old one broke, as after a restore. */
-  #reconnect(stream: Duplex): void {
-    ControlConnection.open(stream).then(
-      (control) => {
-        this.#control.close();
-        this.#control = control;
-      },
-      () => stream.destroy(),
-    );
   }
 }
 

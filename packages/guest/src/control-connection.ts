@@ -22,13 +22,14 @@ export class ControlConnection {
   readonly hello: Hello;
   readonly #stream: Duplex;
   readonly #waiters: Waiter[];
-  readonly #closed: Promise<void>;
+  /** Settles when the connection is gone, whoever ended it. Never rejects. */
+  readonly closed: Promise<void>;
 
   private constructor(stream: Duplex, hello: Hello, waiters: Waiter[], closed: Promise<void>) {
     this.#stream = stream;
     this.hello = hello;
     this.#waiters = waiters;
-    this.#closed = closed;
+    this.closed = closed;
   }
 
   /** Takes over a stream and waits for its HELLO; destroys the stream when that does not come. */
@@ -103,7 +104,7 @@ export class ControlConnection {
     const payload = Buffer.alloc(4);
     payload.writeUInt32LE(grace);
     this.#stream.write(encodeFrame(FrameType.SHUTDOWN, payload));
-    await within(this.#closed, grace + 5000, "end");
+    await within(this.closed, grace + 5000, "end");
   }
 
   close(): void {

@@ -4,12 +4,8 @@
  *
  * @packageDocumentation
  */
-export {
-  type AcceptOptions,
-  AgentClient,
-  type FileOptions,
-  type RunRequest,
-} from "./agent-client.js";
+export { AgentClient, type FileOptions, type RunRequest } from "./agent-client.js";
+export { type AcceptOptions, AgentControl } from "./agent-control.js";
 export {
   type EnsureOptions,
   ensureAgent,

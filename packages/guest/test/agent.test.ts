@@ -307,7 +307,7 @@ describe("the agent, as an ordinary process of this host", () => {
   it("answers pings while a process is busy", async () => {
     const busy = agent.client.exec({ argv: sh("while :; do :; done") });
     await busy.started;
-    expect(await agent.client.ping()).toBeLessThan(1000);
+    expect(await agent.control.ping()).toBeLessThan(1000);
     busy.close();
   });
 
@@ -336,9 +336,9 @@ describe("the agent, as an ordinary process of this host", () => {
     const second = await startNativeAgent();
     try {
       second.controls[0]?.destroy();
-      await expect(second.client.ping()).rejects.toMatchObject({ code: "ERR_AGENT_GONE" });
+      await expect(second.control.ping()).rejects.toMatchObject({ code: "ERR_AGENT_GONE" });
       await expect.poll(() => second.controls.length).toBe(2);
-      await expect.poll(() => second.client.ping().catch(() => undefined)).toBeGreaterThan(0);
+      await expect.poll(() => second.control.ping().catch(() => undefined)).toBeGreaterThan(0);
     } finally {
       await second.close();
     }
@@ -359,7 +359,7 @@ describe("shutdown", () => {
         argv: sh("trap '' TERM; while :; do sleep 0.05; done"),
       });
       const pid = await stubborn.started;
-      await agent.client.shutdown(500);
+      await agent.control.shutdown(500);
       expect((await output).stdout.toString()).toBe("bye\n");
       expect(existsSync(`/proc/${pid}`)).toBe(false);
       await expect(agent.client.run({ argv: ["true"] })).rejects.toMatchObject({

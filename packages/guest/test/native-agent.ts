@@ -4,7 +4,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
-import { AgentClient, ensureAgent, type VsockConnector } from "../src/index.js";
+import { AgentClient, AgentControl, ensureAgent, type VsockConnector } from "../src/index.js";
 
 /** Ports are Unix sockets in one directory, as the agent's `--sockets` has it. */
 export function directoryConnector(directory: string): VsockConnector {
@@ -25,6 +25,7 @@ export function directoryConnector(directory: string): VsockConnector {
 /** The real agent as an ordinary process on this host. */
 export interface NativeAgent {
   client: AgentClient;
+  control: AgentControl;
   connector: VsockConnector;
   process: ChildProcess;
   /** Connections the agent has made, newest last. */
@@ -45,19 +46,20 @@ export async function startNativeAgent(): Promise<NativeAgent> {
         onConnection(stream);
       }),
   };
-  const accepted = AgentClient.accept(recording, { timeoutMs: 10_000 });
+  const accepted = AgentControl.accept(recording, { timeoutMs: 10_000 });
   const process = spawn(path, ["--sockets", directory], {
     stdio: ["ignore", "inherit", "inherit"],
   });
   const ended = new Promise((resolve) => process.once("exit", resolve));
-  const client = await accepted;
+  const control = await accepted;
   return {
-    client,
+    client: new AgentClient(connector),
+    control,
     connector,
     process,
     controls,
     close: async () => {
-      client.close();
+      control.close();
       process.kill("SIGKILL");
       await ended;
       rmSync(directory, { recursive: true });

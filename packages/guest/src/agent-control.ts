@@ -1,0 +1,131 @@
+import { randomBytes } from "node:crypto";
+import type { Duplex } from "node:stream";
+import type { VsockConnector } from "./connector.js";
+import { ControlConnection, type Hello } from "./control-connection.js";
+import { AgentError } from "./errors.js";
+import { CONTROL_PORT } from "./frames.js";
+
+/** Options of {@link AgentControl.accept}. */
+export interface AcceptOptions {
+  /** Milliseconds to wait for the guest to be up; 30000 unless given. */
+  timeoutMs?: number;
+  /** Gives up waiting when aborted. */
+  signal?: AbortSignal;
+}
+
+/**
+ * The agent's control connection, from the side that runs the machine. A machine has one; its processes are
+ * reached through {@link AgentClient}, of which there may be many.
+ */
+export class AgentControl {
+  /** What the agent said when it was ready. */
+  readonly hello: Hello;
+  readonly #listener: Disposable;
+  #connection: ControlConnection;
+
+  private constructor(listener: Disposable, connection: ControlConnection) {
+    this.#listener = listener;
+    this.#connection = connection;
+    this.hello = connection.hello;
+  }
+
+  /**
+   * Waits until the agent says hello, then gives the guest the right time and fresh entropy. Call it before
+   * the machine starts: an agent that finds nobody listening gives up after 10 seconds.
+   *
+   * @throws {@link AgentError} ERR_AGENT_TIMEOUT, ERR_AGENT_BOOT (the message names the step that failed in
+   * the guest), ERR_AGENT_VERSION, ERR_AGENT_PROTOCOL, ERR_EXEC_ABORTED.
+   */
+  static async accept(
+    connector: VsockConnector,
+    options: AcceptOptions = {},
+  ): Promise<AgentControl> {
+    const { timeoutMs = 30_000, signal } = options;
+    let onStream: (stream: Duplex) => void = (stream) => stream.destroy();
+    const listener = connector.listen(CONTROL_PORT, (stream) => onStream(stream));
+    const waiting = new AbortController();
+    let timer: NodeJS.Timeout | undefined;
+    let onAbort: (() => void) | undefined;
+    try {
+      const connection = await new Promise<ControlConnection>((resolve, reject) => {
+        timer = setTimeout(
+          () =>
+            reject(
+              new AgentError(
+                "ERR_AGENT_TIMEOUT",
+                `the agent did not report within ${timeoutMs} ms; the guest's console may tell why`,
+              ),
+            ),
+          timeoutMs,
+        );
+        onAbort = () =>
+          reject(
+            new AgentError("ERR_EXEC_ABORTED", "waiting for the agent was aborted", {
+              cause: signal?.reason,
+            }),
+          );
+        signal?.addEventListener("abort", onAbort, { once: true });
+        if (signal?.aborted) onAbort();
+        onStream = (stream) => {
+          ControlConnection.open(stream, waiting.signal).then((opened) => {
+            // Not awaited: the guest sees this before the request of any process, which comes later.
+            opened.sync(Date.now(), randomBytes(64)).catch(() => opened.close());
+            resolve(opened);
+          }, reject);
+        };
+      });
+      const control = new AgentControl(listener, connection);
+      onStream = (stream) => control.#reconnect(stream);
+      return control;
+    } catch (error) {
+      waiting.abort();
+      listener[Symbol.dispose]();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      if (onAbort) signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Round trip to the agent, in milliseconds. */
+  async ping(timeoutMs = 5000): Promise<number> {
+    return this.#connection.ping(timeoutMs);
+  }
+
+  /** Sets the guest's clock to the host's and gives it fresh entropy. Needed after a pause or a restore. */
+  async sync(): Promise<void> {
+    await this.#connection.sync(Date.now(), randomBytes(64));
+  }
+
+  /**
+   * Ends the machine: SIGTERM to every process, SIGKILL after `graceMs` (at most 60000), file systems written
+   * back, power off. Resolves when the connection is gone; whether the machine has ended, its owner knows.
+   *
+   * @throws {@link AgentError} ERR_AGENT_TIMEOUT when the guest is still there 5 seconds after that.
+   */
+  async shutdown(graceMs = 2000): Promise<void> {
+    await this.#connection.shutdown(graceMs);
+    this.close();
+  }
+
+  /** Lets go of the agent; the machine stays as it is. */
+  close(): void {
+    this.#listener[Symbol.dispose]();
+    this.#connection.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** The guest opens a new control connection when the old one broke, as after a restore. */
+  #reconnect(stream: Duplex): void {
+    ControlConnection.open(stream).then(
+      (connection) => {
+        this.#connection.close();
+        this.#connection = connection;
+      },
+      () => stream.destroy(),
+    );
+  }
+}
