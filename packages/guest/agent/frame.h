@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 
 #define CONTROL_PORT 1024 /* the host listens, the agent connects once it is ready */
 #define EXEC_PORT 1025    /* the agent listens, one connection per process */

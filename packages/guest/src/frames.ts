@@ -3,7 +3,7 @@ import { AgentError } from "./errors.js";
 // The host's half of agent/frame.h: frames of { u32 payload length, u8 type, payload }, little-endian.
 
 /** Version spoken by this package; the agent's must be the same. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** vsock port on which the host waits for the agent's control connection. */
 export const CONTROL_PORT = 1024;
 /** vsock port on which the agent waits for one connection per process. */

@@ -322,7 +322,7 @@ describe("the agent, as an ordinary process of this host", () => {
     ["a length beyond the limit", Buffer.from([0xff, 0xff, 0xff, 0xff, 0x01])],
     ["another frame before the request", encodeFrame(FrameType.STDIN, Buffer.from("x"))],
     ["a request of another version", encodeFrame(FrameType.EXEC, Buffer.from([9, 0, 0, 0]))],
-    ["a request cut short", encodeFrame(FrameType.EXEC, Buffer.from([1, 0, 0, 0, 0]))],
+    ["a request cut short", encodeFrame(FrameType.EXEC, Buffer.from([2, 0, 0, 0, 0]))],
   ])("answers %s with an error and goes on", async (_name, bytes) => {
     const stream = await agent.connector.connect(EXEC_PORT);
     const chunks: Buffer[] = [];
