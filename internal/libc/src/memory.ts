@@ -15,6 +15,9 @@ const mmapNative = lazyFunction<
 const munmapNative = lazyFunction<(address: bigint, length: number) => number>(
   "int munmap(void *addr, size_t length)",
 );
+const madviseNative = lazyFunction<(address: number, length: number, advice: number) => number>(
+  "int madvise(intptr_t addr, size_t length, int advice)",
+);
 const memfdCreateNative = lazyFunction<(name: string, flags: number) => number>(
   "int memfd_create(const char *name, unsigned int flags)",
 );
@@ -27,6 +30,8 @@ const MAP_ANONYMOUS = process.platform === "darwin" ? 0x1000 : 0x20;
 const MAP_NORESERVE = process.platform === "darwin" ? 0x40 : 0x4000;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const MFD_CLOEXEC = 1;
+const MADV_DONTNEED = 4;
+const PAGE_SIZE = process.platform === "darwin" && process.arch === "arm64" ? 16_384 : 4096;
 
 /** Node.js 20 aborts the process on a longer external ArrayBuffer. */
 export const MAX_VIEW_LENGTH = 0xffff_f000;
@@ -58,10 +63,12 @@ export class Mapping implements Disposable {
   readonly address: bigint;
   /** Bytes. */
   readonly length: number;
+  readonly #base: number;
   #open = true;
 
   private constructor(address: bigint, length: number) {
     this.address = address;
+    this.#base = Number(address);
     this.length = length;
   }
 
@@ -87,6 +94,17 @@ export class Mapping implements Disposable {
   /** A view of the whole mapping; it dangles after `close()`. */
   view(): ArrayBuffer {
     return viewAt(this.address, this.length);
+  }
+
+  /**
+   * Gives the whole pages of a range back to the system. Private memory then reads as it did when it was
+   * mapped: zeros, or what the file has. Addresses of user space are exact as numbers.
+   */
+  discard(offset: number, length: number): void {
+    const start = Math.ceil(offset / PAGE_SIZE) * PAGE_SIZE;
+    const end = Math.floor(Math.min(offset + length, this.length) / PAGE_SIZE) * PAGE_SIZE;
+    if (!this.#open || start < 0 || end <= start) return;
+    check(madviseNative(this.#base + start, end - start, MADV_DONTNEED), "madvise");
   }
 
   close(): void {

@@ -14,6 +14,11 @@ export interface HostMemory extends Disposable {
   readonly length: number;
   /** A view of the whole; it dangles after `close()`. */
   view(): ArrayBuffer;
+  /**
+   * Gives the whole pages of a range back to the host, also while a VM has them mapped: they take no memory
+   * until they are touched again, and then hold what they did when the memory was allocated.
+   */
+  discard(offset: number, length: number): void;
   close(): void;
 }
 

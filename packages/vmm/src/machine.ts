@@ -1,5 +1,5 @@
 import type { HostMemory, Hypervisor, VcpuKickToken, VmHandle } from "@supermachine/hypervisor";
-import { GuestMemory, type VirtioDevice } from "@supermachine/virtio";
+import { GuestMemory, type GuestMemoryRegion, type VirtioDevice } from "@supermachine/virtio";
 import {
   ConsoleLog,
   type MachineExit,
@@ -93,7 +93,7 @@ export class Machine implements AsyncDisposable {
       const ramMemory = ram.map(({ size }) => resources.use(allocate(hypervisor, size)));
       const sharedMemory = placeSharedMemory(options.devices ?? [], memoryMiB, ram.length);
       const memory = new GuestMemory(
-        ram.map(({ guestAddress }, i) => ({ guestAddress, buffer: viewOf(ramMemory[i]) })),
+        ram.map(({ guestAddress }, i) => ramRegion(guestAddress, ramMemory[i])),
         sharedMemory.map(copiedMemory),
       );
       this.#vm = resources.use(createVm(hypervisor, cpus));
@@ -217,9 +217,13 @@ function vcpuThreads(given: URL | VcpuThreads, cpus: number): VcpuThreads {
   throw new VmmError("ERR_VMM_OPTION", `${given.count} vCPU threads for ${cpus} vCPUs`);
 }
 
-function viewOf(memory: HostMemory | undefined): ArrayBuffer {
+function ramRegion(guestAddress: number, memory: HostMemory | undefined): GuestMemoryRegion {
   if (memory === undefined) throw new RangeError("no host memory for a RAM range");
-  return memory.view();
+  return {
+    guestAddress,
+    buffer: memory.view(),
+    discard: (offset, length) => memory.discard(offset, length),
+  };
 }
 
 function allocate(hypervisor: Hypervisor, size: number): HostMemory {

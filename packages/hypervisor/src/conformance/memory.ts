@@ -92,6 +92,25 @@ export function testMemory(suite: Suite): void {
     ]);
   });
 
+  test("memory given back is gone for the guest, too, but only in whole pages", () => {
+    using machine = suite.machine({ code: [...loadSegment, ...readFirstByte, hlt] });
+    using second = suite.hypervisor.allocateMemory(3 * PAGE);
+    const bytes = new Uint8Array(second.view()).fill(0x33);
+    const region = { slot: 1, guestAddress: SECOND, hostAddress: second.address, size: 3 * PAGE };
+    machine.vm.mapMemory(region);
+    expect(machine.runToHalt()).toEqual([{ at: 0x10, length: 1, wrote: 0x33 }]);
+    second.discard(1, 2 * PAGE - 2);
+    expect(bytes.every((byte) => byte === 0x33)).toBe(true);
+    second.discard(0, 2 * PAGE - 1);
+    expect([bytes[0], bytes[PAGE - 1], bytes[PAGE]]).toEqual([0, 0, 0x33]);
+    machine.jump(0x1000);
+    expect(machine.runToHalt()).toEqual([{ at: 0x10, length: 1, wrote: 0 }]);
+    second.discard(2 * PAGE, 100 * PAGE);
+    second.discard(-PAGE, PAGE);
+    expect([bytes[2 * PAGE - 1], bytes[2 * PAGE]]).toEqual([0x33, 0]);
+    machine.vm.unmapMemory(1);
+  });
+
   test("a read-only slot reads as memory, and a write to it is an MMIO exit", (context) => {
     using machine = suite.machine({
       code: [...loadSegment, ...readFirstByte, ...writeSecondByte, hlt],

@@ -6,6 +6,11 @@ export interface GuestMemoryRegion {
   readonly guestAddress: number;
   /** The whole region, less than 4 GiB; not owned: whoever mapped it unmaps it when every device is closed and has nothing in flight. */
   readonly buffer: ArrayBuffer | SharedArrayBuffer;
+  /**
+   * Gives the whole pages of a range back to the host; what they hold when the guest touches them again is
+   * not defined. Absent where that cannot be done: they are kept.
+   */
+  readonly discard?: ((offset: number, length: number) => void) | undefined;
 }
 
 /** One region with the typed views that the accessors use. */
@@ -15,6 +20,7 @@ export interface GuestMemoryView {
   readonly buffer: ArrayBuffer | SharedArrayBuffer;
   readonly bytes: Uint8Array;
   readonly data: DataView;
+  readonly discard: ((offset: number, length: number) => void) | undefined;
 }
 
 /**
@@ -50,7 +56,7 @@ export class GuestMemory {
   constructor(regions: readonly GuestMemoryRegion[], copied: readonly CopiedMemory[] = []) {
     this.#copied = copied;
     let end = 0;
-    this.#views = regions.map(({ guestAddress, buffer }) => {
+    this.#views = regions.map(({ guestAddress, buffer, discard }) => {
       const length = buffer.byteLength;
       const where = `guest memory region of ${length} bytes at 0x${guestAddress.toString(16)}`;
       if (
@@ -76,6 +82,7 @@ export class GuestMemory {
         buffer,
         bytes: new Uint8Array(buffer),
         data: new DataView(buffer),
+        discard,
       };
     });
   }
@@ -122,6 +129,24 @@ export class GuestMemory {
       left -= count;
     }
     return length > 0;
+  }
+
+  /** The guest-physical address of bytes that lie in place in a region; `undefined` for any others. */
+  addressOf(bytes: Uint8Array): number | undefined {
+    for (const view of this.#views) {
+      if (view.buffer === bytes.buffer) return view.guestAddress + bytes.byteOffset;
+    }
+    return undefined;
+  }
+
+  /**
+   * Gives the whole pages of `[address, address + length)` back to the host. Answers `false` when one region
+   * does not hold it all.
+   */
+  discard(address: number, length: number): boolean {
+    const view = this.region(address, length);
+    view?.discard?.(address - view.guestAddress, length);
+    return view !== undefined;
   }
 
   /** The copied memory that holds all of `[address, address + length)`. */
