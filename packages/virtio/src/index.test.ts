@@ -5,6 +5,7 @@ import * as testing from "./testing/index.js";
 test("the public names change on purpose only", () => {
   expect(Object.keys(api).sort()).toMatchInlineSnapshot(`
     [
+      "BalloonDevice",
       "BlockDevice",
       "ConsoleDevice",
       "DescriptorChain",

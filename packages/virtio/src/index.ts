@@ -3,6 +3,8 @@
  *
  * @packageDocumentation
  */
+export { BalloonDevice } from "./device/balloon/balloon-device.js";
+export type { MemoryStatistics } from "./device/balloon/statistics.js";
 export type { BlockBackend } from "./device/block/backend.js";
 export { BlockDevice, type BlockOptions } from "./device/block/block-device.js";
 export { FileBlockBackend, type FileBlockBackendOptions } from "./device/block/file-backend.js";

@@ -1,5 +1,6 @@
 import { probeHeaders, requireFacility, structLayout } from "@supermachine-internal/testing";
 import { expect, test } from "vitest";
+import * as balloon from "../src/device/balloon/balloon-layout.js";
 import * as block from "../src/device/block/block-layout.js";
 import * as consoleDevice from "../src/device/console/console-device.js";
 import * as fs from "../src/device/fs/fs-device.js";
@@ -12,6 +13,7 @@ import * as mmio from "../src/transport/mmio-layout.js";
 const headers = [
   "sys/socket.h",
   "linux/virtio_ring.h",
+  "linux/virtio_balloon.h",
   "linux/virtio_blk.h",
   "linux/virtio_vsock.h",
   "linux/virtio_fs.h",
@@ -30,6 +32,8 @@ describe("layouts and numbers are those of the C headers", () => {
     ring.vringAvail,
     ring.vringUsed,
     ring.vringUsedElem,
+    balloon.virtioBalloonConfig,
+    balloon.virtioBalloonStat,
     block.virtioBlkConfig,
     block.virtioBlkOuthdr,
     block.virtioBlkDiscardWriteZeroes,
@@ -48,6 +52,7 @@ describe("layouts and numbers are those of the C headers", () => {
   test("constants", () => {
     const all = Object.entries({
       ...ring,
+      ...balloon,
       ...block,
       ...consoleDevice,
       ...fs,

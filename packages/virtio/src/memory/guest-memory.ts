@@ -139,14 +139,13 @@ export class GuestMemory {
     return undefined;
   }
 
-  /**
-   * Gives the whole pages of `[address, address + length)` back to the host. Answers `false` when one region
-   * does not hold it all.
-   */
-  discard(address: number, length: number): boolean {
-    const view = this.region(address, length);
-    view?.discard?.(address - view.guestAddress, length);
-    return view !== undefined;
+  /** Gives the whole pages of `[address, address + length)` back to the host, as far as they exist. */
+  discard(address: number, length: number): void {
+    for (const { guestAddress, length: available, discard } of this.#views) {
+      const start = Math.max(address - guestAddress, 0);
+      const end = Math.min(address + length - guestAddress, available);
+      if (end > start) discard?.(start, end - start);
+    }
   }
 
   /** The copied memory that holds all of `[address, address + length)`. */
