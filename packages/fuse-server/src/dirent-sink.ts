@@ -9,12 +9,10 @@ import { writeEntry, writeInteger64 } from "./encode.js";
 import { EntryReply } from "./reply.js";
 import type { DirectoryPlusSink, DirectorySink } from "./request.js";
 
+/** Writes all of a `struct fuse_dirent` but its name. */
 function writeDirent(
-  bytes: Uint8Array,
   view: DataView,
   at: number,
-  end: number,
-  name: string,
   nameBytes: number,
   ino: number,
   type: number,
@@ -25,9 +23,18 @@ function writeDirent(
   writeInteger64(view, at + o.off, offset);
   view.setUint32(at + o.namelen, nameBytes, true);
   view.setUint32(at + o.type, type, true);
-  const nameAt = at + fuse_dirent.size;
-  writeName(name, bytes, nameAt);
-  bytes.fill(0, nameAt + nameBytes, end);
+}
+
+/** Where the name of the record begins. Zeros are already between the name and the end of its record. */
+function startName(view: DataView, dirent: number, end: number): number {
+  // The last eight bytes hold all the padding; the name is written over the rest.
+  view.setFloat64(end - 8, 0);
+  return dirent + fuse_dirent.size;
+}
+
+/** Names are too short for a call of `set` or `copy` to pay. */
+function copyName(from: Uint8Array, start: number, end: number, to: Uint8Array, at: number): void {
+  for (let i = start; i < end; i++) to[at++] = from[i] as number;
 }
 
 /** Writes `struct fuse_dirent` records, each aligned to 8 bytes, into a reply. */
@@ -53,12 +60,33 @@ export class DirentSink implements DirectorySink {
   }
 
   add(name: string, ino: number, type: number, offset: number): boolean {
-    const nameBytes = nameLength(name);
-    const next = this.#at + alignRecord(fuse_dirent.size + nameBytes);
-    if (next > this.#end) return false;
-    writeDirent(this.#bytes, this.#view, this.#at, next, name, nameBytes, ino, type, offset);
+    const nameAt = this.#begin(nameLength(name), ino, type, offset);
+    if (nameAt > 0) writeName(name, this.#bytes, nameAt);
+    return nameAt > 0;
+  }
+
+  addBytes(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    ino: number,
+    type: number,
+    offset: number,
+  ): boolean {
+    const nameAt = this.#begin(end - start, ino, type, offset);
+    if (nameAt > 0) copyName(bytes, start, end, this.#bytes, nameAt);
+    return nameAt > 0;
+  }
+
+  /** Writes a record without its name; where that goes, or 0 when there is no room. */
+  #begin(nameBytes: number, ino: number, type: number, offset: number): number {
+    const dirent = this.#at;
+    const next = dirent + alignRecord(fuse_dirent.size + nameBytes);
+    if (next > this.#end) return 0;
+    const nameAt = startName(this.#view, dirent, next);
+    writeDirent(this.#view, dirent, nameBytes, ino, type, offset);
     this.#at = next;
-    return true;
+    return nameAt;
   }
 }
 
@@ -99,18 +127,30 @@ export class DirentPlusSink implements DirectoryPlusSink {
   }
 
   add(name: string, offset: number): boolean {
-    const nameBytes = nameLength(name);
+    const nameAt = this.#begin(nameLength(name), offset);
+    if (nameAt > 0) writeName(name, this.#bytes, nameAt);
+    return nameAt > 0;
+  }
+
+  addBytes(bytes: Uint8Array, start: number, end: number, offset: number): boolean {
+    const nameAt = this.#begin(end - start, offset);
+    if (nameAt > 0) copyName(bytes, start, end, this.#bytes, nameAt);
+    return nameAt > 0;
+  }
+
+  /** Writes a record without its name; where that goes, or 0 when there is no room. */
+  #begin(nameBytes: number, offset: number): number {
     const next = this.#at + alignRecord(fuse_direntplus.size + nameBytes);
-    if (next > this.#end) return false;
+    if (next > this.#end) return 0;
+    const dirent = this.#at + fuse_direntplus.offsets.dirent;
+    const nameAt = startName(this.#view, dirent, next);
     writeEntry(this.#view, this.#at, this.entry);
     const { ino, mode } = this.entry.attr;
-    const dirent = this.#at + fuse_direntplus.offsets.dirent;
-    const type = (mode >> 12) & 15;
-    writeDirent(this.#bytes, this.#view, dirent, next, name, nameBytes, ino, type, offset);
+    writeDirent(this.#view, dirent, nameBytes, ino, (mode >> 12) & 15, offset);
     this.#at = next;
     if (this.entry.nodeid !== 0) this.delivered.push(this.entry.nodeid);
     this.#clearEntry();
-    return true;
+    return nameAt;
   }
 
   #clearEntry(): void {

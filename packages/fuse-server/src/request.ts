@@ -87,6 +87,18 @@ export interface DirectorySink {
    * @param offset - Where the next `readdir` continues after this record; a cookie other than 0.
    */
   add(name: string, ino: number, type: number, offset: number): boolean;
+  /**
+   * As {@link add}, for a name that is at hand as `bytes[start, end)`: saves decoding it. The session's own
+   * sinks have it.
+   */
+  addBytes?(
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    ino: number,
+    type: number,
+    offset: number,
+  ): boolean;
 }
 
 /** Takes the records of a directory listing with their attributes. */
@@ -101,4 +113,6 @@ export interface DirectoryPlusSink {
    * and so adds nothing to the lookup count.
    */
   add(name: string, offset: number): boolean;
+  /** As that of {@link DirectorySink}. */
+  addBytes?(bytes: Uint8Array, start: number, end: number, offset: number): boolean;
 }

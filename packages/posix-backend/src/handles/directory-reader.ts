@@ -5,6 +5,11 @@ import { DirectoryCookies } from "./directory-cookies.js";
 import type { PositionRing } from "./position-ring.js";
 
 const BUFFER_SIZE = 32768;
+const NOTHING = Buffer.alloc(0);
+const NO_VIEW = new DataView(new ArrayBuffer(0));
+/** All records end at multiples of it, which is at most this far from the end of their name. */
+const ALIGNMENT = 8;
+const DOT = 0x2e;
 const at = direntStruct.offsets;
 
 /**
@@ -15,7 +20,8 @@ export class DirectoryReader {
   readonly fd: number;
   readonly #isShared: boolean;
   readonly #cookies: DirectoryCookies;
-  #bytes: Buffer | undefined;
+  #bytes: Buffer = NOTHING;
+  #view: DataView = NO_VIEW;
   #record = 0;
   #end = 0;
   /** The fields below are those of the record at `#record`. */
@@ -27,8 +33,9 @@ export class DirectoryReader {
   #high = 0;
   #seekTo: number | bigint | undefined;
 
-  /** Fields of the current record, set by {@link load}. */
-  name = "";
+  /** Fields of the current record, set by {@link load}. Its name is `bytes[nameAt, nameEnd)`. */
+  nameAt = 0;
+  nameEnd = 0;
   ino = 0;
   /** `DT_...`. */
   type = 0;
@@ -43,6 +50,29 @@ export class DirectoryReader {
     this.fd = fd;
     this.#isShared = isShared;
     this.#cookies = new DirectoryCookies(fd, makeRing);
+  }
+
+  /** The records, until the next {@link load}. */
+  get bytes(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** The current name, decoded: not for every record of a listing. */
+  get name(): string {
+    return decodeName(this.#bytes, this.nameAt, this.nameEnd);
+  }
+
+  /** Whether the current name is `.` or `..`. */
+  get isDot(): boolean {
+    const length = this.nameEnd - this.nameAt;
+    return this.#bytes[this.nameAt] === DOT && (length === 1 || this.isParent);
+  }
+
+  /** Whether the current name is `..`. */
+  get isParent(): boolean {
+    const { nameAt } = this;
+    const bytes = this.#bytes;
+    return this.nameEnd - nameAt === 2 && bytes[nameAt] === DOT && bytes[nameAt + 1] === DOT;
   }
 
   /** Continues after the record whose cookie is `cookie`; 0 or a negated errno. */
@@ -67,22 +97,20 @@ export class DirectoryReader {
     for (;;) {
       const filled = this.#record < this.#end ? 1 : this.#fill();
       if (filled <= 0) return filled;
-      const bytes = this.#bytes as Buffer;
-      this.#low = bytes.readUInt32LE(this.#record + at.d_off);
-      this.#high = bytes.readUInt32LE(this.#record + at.d_off + 4);
+      this.#low = this.#view.getUint32(this.#record + at.d_off, true);
+      this.#high = this.#view.getUint32(this.#record + at.d_off + 4, true);
       if (this.#cookies.skip === 0) break;
       // Delivered before, and only here again because cookies are shorter than positions.
       this.#cookies.skip--;
       if (!this.#cookies.isSamePrefix(this.#low, this.#high)) this.#cookies.skip = 0;
-      this.#record += bytes.readUInt16LE(this.#record + at.d_reclen);
+      this.#record += this.#view.getUint16(this.#record + at.d_reclen, true);
     }
-    return this.#decode(this.#bytes as Buffer, this.#record);
+    return this.#decode(this.#view, this.#record);
   }
 
   /** The current record is delivered: the next {@link load} moves on. */
   consume(): void {
-    const bytes = this.#bytes as Buffer;
-    this.#record += bytes.readUInt16LE(this.#record + at.d_reclen);
+    this.#record += this.#view.getUint16(this.#record + at.d_reclen, true);
     this.#position = this.cookie;
     this.#isLoaded = false;
   }
@@ -94,10 +122,10 @@ export class DirectoryReader {
       const result = lseek(this.fd, this.#seekTo ?? BigInt.asIntN(64, reached), SEEK_SET);
       if (result < 0) return result;
     }
-    this.#bytes ??= Buffer.allocUnsafeSlow(BUFFER_SIZE);
+    if (this.#bytes === NOTHING) this.#hold(Buffer.allocUnsafeSlow(BUFFER_SIZE));
     const length = getdents64(this.fd, this.#bytes);
     if (length <= 0) {
-      this.#bytes = undefined;
+      this.#hold(NOTHING);
       return length;
     }
     this.#seekTo = undefined;
@@ -106,13 +134,21 @@ export class DirectoryReader {
     return 1;
   }
 
-  #decode(bytes: Buffer, record: number): number {
+  #hold(bytes: Buffer): void {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  #decode(view: DataView, record: number): number {
     this.ino =
-      (bytes.readUInt32LE(record + at.d_ino + 4) & 0x1f_ffff) * 0x1_0000_0000 +
-      bytes.readUInt32LE(record + at.d_ino);
-    this.type = bytes[record + at.d_type] as number;
-    const nameAt = record + direntStruct.size;
-    this.name = decodeName(bytes, nameAt, bytes.indexOf(0, nameAt));
+      (view.getUint32(record + at.d_ino + 4, true) & 0x1f_ffff) * 0x1_0000_0000 +
+      view.getUint32(record + at.d_ino, true);
+    this.type = view.getUint8(record + at.d_type);
+    this.nameAt = record + direntStruct.size;
+    const end = record + view.getUint16(record + at.d_reclen, true);
+    let nameEnd = Math.max(this.nameAt, end - ALIGNMENT);
+    while (view.getUint8(nameEnd) !== 0) nameEnd++;
+    this.nameEnd = nameEnd;
     this.cookie = this.#cookies.encode(this.#low, this.#high);
     if (this.cookie < 0) return -ENFILE;
     this.#isLoaded = true;

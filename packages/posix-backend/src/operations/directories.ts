@@ -37,13 +37,9 @@ function shownType(share: Share, reader: DirectoryReader): number {
   return mayFollow ? DT_UNKNOWN : reader.type;
 }
 
-function isDot(name: string): boolean {
-  return name === "." || name === "..";
-}
-
 /** `..` of the root is outside: it is shown as the root itself, as in `/`. */
 function shownIno(share: Share, nodeid: number, reader: DirectoryReader): number {
-  if (nodeid !== ROOT_NODEID || reader.name !== "..") return reader.ino;
+  if (nodeid !== ROOT_NODEID || !reader.isParent) return reader.ino;
   return share.stat.read(share.inodes.rootFd) === 0 ? share.stat.ino : reader.ino;
 }
 
@@ -61,8 +57,13 @@ export function readdir(
   for (;;) {
     const loaded = reader.load();
     if (loaded <= 0) return loaded;
+    const { bytes, nameAt, nameEnd, cookie } = reader;
     const ino = shownIno(share, nodeid, reader);
-    if (!sink.add(reader.name, ino, shownType(share, reader), reader.cookie)) return 0;
+    const type = shownType(share, reader);
+    const isAdded =
+      sink.addBytes?.(bytes, nameAt, nameEnd, ino, type, cookie) ??
+      sink.add(reader.name, ino, type, cookie);
+    if (!isAdded) return 0;
     reader.consume();
   }
 }
@@ -84,8 +85,9 @@ export function readdirplus(
     const loaded = reader.load();
     if (loaded <= 0) return loaded;
     let found = -1;
-    if (!isDot(reader.name)) {
-      const invalid = share.name.set(reader.name);
+    const { bytes, nameAt, nameEnd } = reader;
+    if (!reader.isDot) {
+      const invalid = share.name.setBytes(bytes, nameAt, nameEnd);
       found = invalid < 0 ? invalid : lookupName(share, nodeid, reader.fd, entry);
       // Removed since it was listed.
       if (found === -ENOENT) {
@@ -100,7 +102,10 @@ export function readdirplus(
       entry.attr.mode = shownType(share, reader) << 12;
     }
     const delivered = entry.nodeid;
-    if (!sink.add(reader.name, reader.cookie)) {
+    const isAdded =
+      sink.addBytes?.(bytes, nameAt, nameEnd, reader.cookie) ??
+      sink.add(reader.name, reader.cookie);
+    if (!isAdded) {
       if (delivered !== 0) share.inodes.forget(delivered, 1);
       return 0;
     }

@@ -26,6 +26,14 @@ export class NameBuffer {
     return this.#write(name, SLASH);
   }
 
+  /** Sets `bytes` to the file name `from[start, end)`, which is neither `.` nor `..`; as {@link set}. */
+  setBytes(from: Uint8Array, start: number, end: number): number {
+    const length = end - start;
+    if (length > NAME_MAX) return -ENAMETOOLONG;
+    for (let i = 0; i < length; i++) this.bytes[i] = from[start + i] as number;
+    return this.#finish(length, SLASH);
+  }
+
   /** Sets `bytes` to the name of an extended attribute, which may hold slashes. */
   setAttribute(name: string): number {
     const result = this.#write(name, 0);
@@ -35,7 +43,10 @@ export class NameBuffer {
   /** @param forbidden - A byte that must not occur, beside NUL. */
   #write(name: string, forbidden: number): number {
     if (name.length > NAME_MAX || nameLength(name) > NAME_MAX) return -ENAMETOOLONG;
-    const length = writeName(name, this.bytes);
+    return this.#finish(writeName(name, this.bytes), forbidden);
+  }
+
+  #finish(length: number, forbidden: number): number {
     for (let i = 0; i < length; i++) {
       const byte = this.bytes[i];
       if (byte === forbidden || byte === 0) return -EINVAL;

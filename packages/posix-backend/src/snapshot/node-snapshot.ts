@@ -38,7 +38,7 @@ function listDirectory(
   if (fd < 0) return;
   const reader = new DirectoryReader(fd, false);
   for (; reader.load() > 0; reader.consume()) {
-    if (reader.name !== "." && reader.name !== "..") visit(reader);
+    if (!reader.isDot) visit(reader);
   }
   close(fd);
 }
