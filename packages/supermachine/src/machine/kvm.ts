@@ -1,5 +1,5 @@
 import { Kvm } from "@supermachine/kvm";
-import { BlockDevice, FileBlockBackend, RngDevice } from "@supermachine/virtio";
+import { BalloonDevice, BlockDevice, FileBlockBackend, RngDevice } from "@supermachine/virtio";
 import { Machine, type VcpuThreads } from "@supermachine/vmm";
 import { SupermachineError } from "../errors.js";
 import type { MachineConfig, MachineListener, RunningMachine } from "./config.js";
@@ -29,7 +29,13 @@ export async function startKvmMachine(
     kernel: config.kernel,
     initrd: config.initrd,
     commandLine: config.commandLine,
-    devices: [new BlockDevice({ backend: rootDisk }), vsock, new RngDevice(), ...shares],
+    devices: [
+      new BlockDevice({ backend: rootDisk }),
+      vsock,
+      new RngDevice(),
+      new BalloonDevice(),
+      ...shares,
+    ],
     onConsole: (bytes) => listener.onConsole?.(bytes),
   });
   return {
