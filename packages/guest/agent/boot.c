@@ -19,14 +19,13 @@
 #include <unistd.h>
 
 #include <linux/fs.h>
-#include <linux/random.h>
 
 #include "cmdline.h"
+#include "identity.h"
 
 enum { DEVICE_WAIT_MS = 2000 };
 
 static struct cmdline cmdline;
-static int random_fd = -1;
 static int writable_fd = -1; /* root of the overlay's own disk, which no path leads to later */
 static char *error_text;
 static size_t error_size;
@@ -159,34 +158,14 @@ static int mount_requested(void) {
 	return 0;
 }
 
-static void write_if_empty(const char *path, const char *text) {
-	struct stat st;
-	if (!stat(path, &st) && st.st_size > 0)
-		return;
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return;
-	(void)!write(fd, text, strlen(text));
-	close(fd);
-}
-
-/* Names and the loopback interface. Failures here leave a machine that still works: a read-only root has no /etc to write. */
-static void set_identity(void) {
-	sethostname(cmdline.hostname, strlen(cmdline.hostname));
-	char hosts[512];
-	snprintf(hosts, sizeof hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t%s\n",
-		cmdline.hostname);
-	(void)mkdir_all("/etc");
-	write_if_empty("/etc/hosts", hosts);
-
+/* A failure here leaves a machine that still works. */
+static void set_up_loopback(void) {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
 	if (fd >= 0) {
 		ioctl(fd, SIOCSIFFLAGS, &request);
 		close(fd);
 	}
-	setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 65536, .rlim_max = 1048576});
-	random_fd = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
 }
 
 int boot(char *error, size_t size) {
@@ -200,25 +179,10 @@ int boot(char *error, size_t size) {
 	}
 	if ((cmdline.root && mount_system()) || mount_requested())
 		return -1;
-	set_identity();
+	identity_open(cmdline.hostname);
+	set_up_loopback();
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 65536, .rlim_max = 1048576});
 	return 0;
-}
-
-void boot_sync(uint64_t realtime_ns, const uint8_t *entropy, uint32_t entropy_length) {
-	struct timespec time = {
-		.tv_sec = (time_t)(realtime_ns / 1000000000u), .tv_nsec = (long)(realtime_ns % 1000000000u)};
-	if (realtime_ns)
-		clock_settime(CLOCK_REALTIME, &time);
-	struct {
-		struct rand_pool_info info;
-		uint8_t bytes[256];
-	} pool = {.info = {.entropy_count = (int)entropy_length * 8, .buf_size = (int)entropy_length}};
-	if (!entropy_length || entropy_length > sizeof pool.bytes)
-		return;
-	memcpy(pool.info.buf, entropy, entropy_length);
-	/* Reseeding at once: two machines restored from one snapshot must not share their next random bytes. */
-	ioctl(random_fd, RNDADDENTROPY, &pool);
-	ioctl(random_fd, RNDRESEEDCRNG);
 }
 
 _Noreturn void power_off(void) {

@@ -3,13 +3,9 @@
 #define BOOT_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 /* Sets the machine up as the kernel command line says. Returns 0, or -1 with the failing step in `error`. */
 int boot(char *error, size_t size);
-
-/* Wall clock and entropy from the host. */
-void boot_sync(uint64_t realtime_ns, const uint8_t *entropy, uint32_t entropy_length);
 
 /* Writes everything back and ends the machine as the command line says. */
 _Noreturn void power_off(void);

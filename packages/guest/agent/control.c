@@ -11,7 +11,14 @@
 #include "frame.h"
 #include "loop.h"
 
-enum { FIRST_CONNECT_MS = 10000, RETRY_MIN_MS = 10, RETRY_MAX_MS = 1000 };
+enum {
+	FIRST_CONNECT_MS = 10000,
+	/* After a restore the guest waits for the host, which waits for this connection: it is tried anew at once, and
+	 * then often. */
+	RETRY_MIN_MS = 1,
+	RETRY_MAX_MS = 128,
+	MESSAGE_MAX = 256,
+};
 
 static struct control_events handlers;
 static struct source connection = {.fd = -1};
@@ -31,7 +38,7 @@ static void retry_later(int code) {
 	connected = false;
 	in_length = out_length = 0;
 	retry_at_ms = now_ms() + retry_ms;
-	retry_ms = retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
+	retry_ms = !retry_ms ? RETRY_MIN_MS : retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
 	bool no_device = code == ENODEV || code == EAFNOSUPPORT;
 	if (!connected_once && (no_device || now_ms() >= give_up_ms))
 		snprintf(failure, sizeof failure, "connect to the host, port %d: %s%s", CONTROL_PORT, strerror(code),
@@ -66,13 +73,25 @@ static uint8_t *out_frame(enum frame_type type, size_t length) {
 
 static void say_hello(void) {
 	connected = connected_once = true;
-	retry_ms = RETRY_MIN_MS;
+	retry_ms = 0;
 	uint8_t *at = out_frame(FRAME_HELLO, 24);
-	put_u64(put_u64(put_u32(put_u32(at, PROTOCOL_VERSION), 0), start_ns), ready_ns);
+	at = put_u32(put_u32(at, PROTOCOL_VERSION), handlers.frozen() ? HELLO_FROZEN : 0);
+	put_u64(put_u64(at, start_ns), ready_ns);
+}
+
+void control_frozen(int code, const char *message) {
+	size_t length = strnlen(message, MESSAGE_MAX);
+	/* Nobody may be there to hear it: then hello tells. */
+	uint8_t *at = connected ? out_frame(FRAME_FROZEN, 4 + length) : NULL;
+	if (!at)
+		return;
+	memcpy(put_u32(at, (uint32_t)code), message, length);
+	flush();
 }
 
 static bool handle_frame(const struct frame *frame) {
 	uint8_t *reply;
+	struct sync_request sync;
 	switch (frame->type) {
 	case FRAME_PING:
 		if (frame->length != 8 || !(reply = out_frame(FRAME_PONG, 8)))
@@ -80,9 +99,19 @@ static bool handle_frame(const struct frame *frame) {
 		memcpy(reply, frame->payload, 8);
 		return true;
 	case FRAME_SYNC:
-		if (frame->length < 8 || frame->length > 8 + 256 || !out_frame(FRAME_SYNCED, 0))
+		if (!sync_request_parse(frame->payload, frame->length, &sync) || !out_frame(FRAME_SYNCED, 0))
 			return false;
-		handlers.sync(get_u64(frame->payload), frame->payload + 8, frame->length - 8);
+		handlers.sync(&sync);
+		return true;
+	case FRAME_FREEZE:
+		if (frame->length != 4)
+			return false;
+		handlers.freeze(get_u32(frame->payload));
+		return true;
+	case FRAME_THAW:
+		if (frame->length || !out_frame(FRAME_THAWED, 0))
+			return false;
+		handlers.thaw();
 		return true;
 	case FRAME_SHUTDOWN:
 		if (frame->length != 4)

@@ -38,6 +38,8 @@ static long payload_limit(uint8_t type) {
 	case FRAME_PING:
 	case FRAME_SHUTDOWN:
 	case FRAME_SYNC:
+	case FRAME_FREEZE:
+	case FRAME_THAW:
 		return FRAME_SMALL_MAX;
 	default:
 		return -1;

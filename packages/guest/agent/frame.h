@@ -31,7 +31,9 @@ enum frame_type {
 	/* control connection, host to guest */
 	FRAME_PING = 0x11,     /* u64 token */
 	FRAME_SHUTDOWN = 0x12, /* u32 ms between SIGTERM and SIGKILL */
-	FRAME_SYNC = 0x13,     /* u64 wall clock in ns, then up to 256 bytes of entropy */
+	FRAME_SYNC = 0x13,     /* see sync.h */
+	FRAME_FREEZE = 0x14,   /* u32 ms in which all processes must have stopped */
+	FRAME_THAW = 0x15,     /* empty */
 	/* exec connection, guest to host */
 	FRAME_STARTED = 0x41,      /* u32 pid */
 	FRAME_STDOUT = 0x42,       /* bytes; of a terminal, all output */
@@ -40,11 +42,15 @@ enum frame_type {
 	FRAME_ERROR = 0x45,        /* u32 error_kind, u32 errno, message */
 	FRAME_STDIN_CREDIT = 0x46, /* u32 bytes taken by the process */
 	/* control connection, guest to host */
-	FRAME_HELLO = 0x51,  /* u32 version, u32 0, u64 ns since boot at agent start, u64 ns when ready */
+	FRAME_HELLO = 0x51,  /* u32 version, u32 hello_flags, u64 ns since boot at agent start, u64 ns when ready */
 	FRAME_PONG = 0x52,   /* u64 token */
 	FRAME_FAILED = 0x53, /* message: why the machine could not be set up */
 	FRAME_SYNCED = 0x54, /* empty */
+	FRAME_FROZEN = 0x55, /* u32 0, or errno and a message: what did not stop; everything runs again then */
+	FRAME_THAWED = 0x56, /* empty */
 };
+
+enum hello_flags { HELLO_FROZEN = 1 /* the processes of the guest are stopped: a snapshot was taken, or restored */ };
 
 enum exit_kind { EXIT_KIND_CODE = 0, EXIT_KIND_SIGNAL = 1 };
 

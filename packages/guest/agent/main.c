@@ -18,6 +18,8 @@
 #include "channel.h"
 #include "control.h"
 #include "frame.h"
+#include "freeze.h"
+#include "identity.h"
 #include "loop.h"
 #include "session.h"
 
@@ -43,12 +45,16 @@ static void on_shutdown(uint32_t grace_ms) {
 	kill_at_ms = now_ms() + (grace_ms < GRACE_MAX_MS ? grace_ms : GRACE_MAX_MS);
 	stop_at_ms = kill_at_ms + REAP_MS;
 	signal_all(SIGTERM);
+	/* Or they could not act on it. */
+	thaw();
 }
 
-static void on_sync(uint64_t realtime_ns, const uint8_t *entropy, uint32_t entropy_length) {
+static void on_sync(const struct sync_request *request) {
 	if (is_init)
-		boot_sync(realtime_ns, entropy, entropy_length);
+		identity_sync(request);
 }
+
+static void on_freeze(uint32_t timeout_ms) { freeze_start(timeout_ms, control_frozen); }
 
 static void reap(void) {
 	struct rusage usage;
@@ -144,9 +150,14 @@ int main(int argc, char **argv) {
 	source_init(&signals, watch_children(), on_signal);
 	source_watch(&signals, EPOLLIN);
 
-	control_open(start_ns, &(struct control_events){.shutdown = on_shutdown, .sync = on_sync});
+	/* As an ordinary process it would stop this host. */
+	if (is_init)
+		freeze_open();
+	control_open(start_ns,
+		&(struct control_events){
+			.shutdown = on_shutdown, .sync = on_sync, .freeze = on_freeze, .thaw = thaw, .frozen = frozen});
 	for (;;) {
-		int wait = sooner(sessions_tick(), control_tick());
+		int wait = sooner(sooner(sessions_tick(), control_tick()), freeze_tick());
 		const char *hopeless = control_hopeless();
 		if (hopeless) {
 			say("cannot start: ", hopeless);

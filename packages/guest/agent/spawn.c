@@ -17,6 +17,7 @@
 
 #include "account.h"
 #include "builtin.h"
+#include "freeze.h"
 
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER 0x5441
@@ -183,7 +184,7 @@ int spawn(const struct exec_request *request, struct spawned *out) {
 			failed = failed || (in = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0;
 	}
 	if (!failed) {
-		out->pid = fork();
+		out->pid = freeze_fork(-1);
 		if (!out->pid) {
 			status_fd = status;
 			child(request, in, stdout_end, stderr_end);

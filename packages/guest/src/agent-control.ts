@@ -1,9 +1,12 @@
-import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import type { VsockConnector } from "./connector.js";
 import { ControlConnection, type Hello } from "./control-connection.js";
 import { AgentError } from "./errors.js";
 import { CONTROL_PORT } from "./frames.js";
+import { randomMachineId, type SyncOptions } from "./sync-request.js";
+
+const FREEZE_TIMEOUT_MS = 5_000;
+const FREEZE_TIMEOUT_MAX_MS = 60_000;
 
 /** Options of {@link AgentControl.accept}. */
 export interface AcceptOptions {
@@ -11,6 +14,8 @@ export interface AcceptOptions {
   timeoutMs?: number;
   /** Gives up waiting when aborted. */
   signal?: AbortSignal;
+  /** What the guest is given first, beside time and entropy. A random `machineId` unless given. */
+  sync?: SyncOptions;
 }
 
 /**
@@ -18,20 +23,24 @@ export interface AcceptOptions {
  * reached through {@link AgentClient}, of which there may be many.
  */
 export class AgentControl {
-  /** What the agent said when it was ready. */
-  readonly hello: Hello;
   readonly #listener: Disposable;
   #connection: ControlConnection;
 
   private constructor(listener: Disposable, connection: ControlConnection) {
     this.#listener = listener;
     this.#connection = connection;
-    this.hello = connection.hello;
+  }
+
+  /** What the agent said last: when it was ready, and after a restore. */
+  get hello(): Hello {
+    return this.#connection.hello;
   }
 
   /**
-   * Waits until the agent says hello, then gives the guest the right time and fresh entropy. Call it before
-   * the machine starts: an agent that finds nobody listening gives up after 10 seconds.
+   * Waits until the agent says hello, then gives the guest the right time, fresh entropy and a machine id.
+   * Call it before the machine starts: an agent that finds nobody listening gives up after 10 seconds. In a
+   * machine restored from a snapshot the agent says hello again; its processes stay frozen until
+   * {@link AgentControl.thaw}.
    *
    * @throws {@link AgentError} ERR_AGENT_TIMEOUT, ERR_AGENT_BOOT (the message names the step that failed in
    * the guest), ERR_AGENT_VERSION, ERR_AGENT_PROTOCOL, ERR_EXEC_ABORTED.
@@ -41,6 +50,7 @@ export class AgentControl {
     options: AcceptOptions = {},
   ): Promise<AgentControl> {
     const { timeoutMs = 30_000, signal } = options;
+    const sync = { machineId: randomMachineId(), ...options.sync };
     let onStream: (stream: Duplex) => void = (stream) => stream.destroy();
     const listener = connector.listen(CONTROL_PORT, (stream) => onStream(stream));
     const waiting = new AbortController();
@@ -69,7 +79,7 @@ export class AgentControl {
         onStream = (stream) => {
           ControlConnection.open(stream, waiting.signal).then((opened) => {
             // Not awaited: the guest sees this before the request of any process, which comes later.
-            opened.sync(Date.now(), randomBytes(64)).catch(() => opened.close());
+            opened.sync(sync).catch(() => opened.close());
             resolve(opened);
           }, reject);
         };
@@ -92,9 +102,33 @@ export class AgentControl {
     return this.#connection.ping(timeoutMs);
   }
 
-  /** Sets the guest's clock to the host's and gives it fresh entropy. Needed after a pause or a restore. */
-  async sync(): Promise<void> {
-    await this.#connection.sync(Date.now(), randomBytes(64));
+  /**
+   * Sets the guest's clock to the host's and gives it fresh entropy: needed after a pause or a restore. After a
+   * restore also names and ids, so that copies of one machine can be told apart.
+   *
+   * @throws {@link AgentError} ERR_AGENT_OPTION, ERR_AGENT_TIMEOUT, ERR_AGENT_GONE.
+   */
+  async sync(options: SyncOptions = {}): Promise<void> {
+    await this.#connection.sync(options);
+  }
+
+  /**
+   * Stops every process of the guest but the agent, which still answers; a process that is started meanwhile
+   * begins to run with {@link AgentControl.thaw}. They do not notice. A snapshot is to be taken of a frozen
+   * guest: nothing in its copies runs before they have been given randomness of their own.
+   *
+   * @param options.timeoutMs 5000 unless given, at most 60000.
+   * @throws {@link AgentError} ERR_AGENT_FREEZE when a process does not stop in time, for it waits for a device:
+   * all of them run on then. ERR_AGENT_TIMEOUT, ERR_AGENT_GONE: it is not known whether they do.
+   */
+  async freeze(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    const timeoutMs = Math.round(options.timeoutMs ?? FREEZE_TIMEOUT_MS);
+    await this.#connection.freeze(Math.min(FREEZE_TIMEOUT_MAX_MS, Math.max(0, timeoutMs)));
+  }
+
+  /** Lets the processes of a frozen guest run on. Of one that is not frozen it does nothing. */
+  async thaw(): Promise<void> {
+    await this.#connection.thaw();
   }
 
   /**

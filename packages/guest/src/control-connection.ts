@@ -1,6 +1,13 @@
 import type { Duplex } from "node:stream";
 import { AgentError } from "./errors.js";
 import { encodeFrame, FrameDecoder, FrameType, PROTOCOL_VERSION } from "./frames.js";
+import { encodeSyncRequest, type SyncOptions } from "./sync-request.js";
+
+const ANSWER_TIMEOUT_MS = 5000;
+/** `enum hello_flags` of agent/frame.h. */
+const HELLO_FROZEN = 1;
+/** Linux's, wherever this runs. */
+const ENODATA = 61;
 
 /** What the agent says once the guest is ready. Times are milliseconds since the guest's kernel started. */
 export interface Hello {
@@ -9,6 +16,8 @@ export interface Hello {
   agentStartMs: number;
   /** When root, mounts and names were set up. */
   readyMs: number;
+  /** The processes of the guest are stopped: a snapshot was being taken, or this is a machine restored from one. */
+  frozen: boolean;
 }
 
 interface Waiter {
@@ -17,7 +26,7 @@ interface Waiter {
   reject: (error: Error) => void;
 }
 
-/** The agent's control connection: hello, then requests that are answered in the order they were made. */
+/** The agent's control connection: hello, then requests and their answers. Those of one kind come in order. */
 export class ControlConnection {
   readonly hello: Hello;
   readonly #stream: Duplex;
@@ -47,17 +56,19 @@ export class ControlConnection {
         resolve();
       };
       const decoder = new FrameDecoder((type, payload) => {
-        const waiter = waiters.shift();
-        if (type === FrameType.FAILED) {
+        const failed = type === FrameType.FAILED;
+        const index = waiters.findIndex((each) => failed || each.type === type);
+        const waiter = index < 0 ? undefined : waiters.splice(index, 1)[0];
+        if (failed) {
           waiter?.reject(new AgentError("ERR_AGENT_BOOT", `guest: ${payload.toString("utf8")}`));
-        } else if (waiter?.type === type) {
+        } else if (waiter !== undefined) {
           waiter.resolve(payload);
         } else {
           const error = new AgentError(
             "ERR_AGENT_PROTOCOL",
             `the agent sent frame type 0x${type.toString(16)} on its control connection unasked`,
           );
-          waiter?.reject(error);
+          for (const each of waiters.splice(0)) each.reject(error);
           throw error;
         }
       });
@@ -92,11 +103,31 @@ export class ControlConnection {
     return performance.now() - started;
   }
 
-  async sync(realtimeMs: number, entropy: Uint8Array): Promise<void> {
-    const payload = Buffer.alloc(8 + entropy.length);
-    payload.writeBigUInt64LE(BigInt(Math.round(realtimeMs * 1000)) * 1000n);
-    payload.set(entropy, 8);
-    await this.#ask(FrameType.SYNC, payload, FrameType.SYNCED, 5000);
+  async sync(options: SyncOptions): Promise<void> {
+    await this.#ask(
+      FrameType.SYNC,
+      encodeSyncRequest(options),
+      FrameType.SYNCED,
+      ANSWER_TIMEOUT_MS,
+    );
+  }
+
+  async freeze(timeoutMs: number): Promise<void> {
+    const payload = Buffer.alloc(4);
+    payload.writeUInt32LE(timeoutMs);
+    const patience = timeoutMs + ANSWER_TIMEOUT_MS;
+    const answer = await this.#ask(FrameType.FREEZE, payload, FrameType.FROZEN, patience);
+    const errno = answer.length < 4 ? ENODATA : answer.readUInt32LE(0);
+    if (errno === 0) return;
+    throw new AgentError(
+      "ERR_AGENT_FREEZE",
+      `the guest cannot be frozen: ${answer.toString("utf8", 4)}; its processes run on`,
+      { errno },
+    );
+  }
+
+  async thaw(): Promise<void> {
+    await this.#ask(FrameType.THAW, Buffer.alloc(0), FrameType.THAWED, ANSWER_TIMEOUT_MS);
   }
 
   async shutdown(graceMs: number): Promise<void> {
@@ -135,6 +166,7 @@ function decodeHello(payload: Buffer): Hello {
     version,
     agentStartMs: Number(payload.readBigUInt64LE(8)) / 1e6,
     readyMs: Number(payload.readBigUInt64LE(16)) / 1e6,
+    frozen: (payload.readUInt32LE(4) & HELLO_FROZEN) !== 0,
   };
 }
 

@@ -28,6 +28,8 @@ export const FrameType = {
   PING: 0x11,
   SHUTDOWN: 0x12,
   SYNC: 0x13,
+  FREEZE: 0x14,
+  THAW: 0x15,
   STARTED: 0x41,
   STDOUT: 0x42,
   STDERR: 0x43,
@@ -38,6 +40,8 @@ export const FrameType = {
   PONG: 0x52,
   FAILED: 0x53,
   SYNCED: 0x54,
+  FROZEN: 0x55,
+  THAWED: 0x56,
 } as const;
 
 /** Builds one frame. */
@@ -52,7 +56,7 @@ export function encodeFrame(type: number, payload: Uint8Array = new Uint8Array(0
 /** The longest payload the guest may send in a frame of this type; -1 for types it may not send. */
 function payloadLimit(type: number): number {
   if (type === FrameType.STDOUT || type === FrameType.STDERR) return FRAME_DATA_MAX;
-  const known = (type >= 0x41 && type <= 0x46) || (type >= 0x51 && type <= 0x54);
+  const known = (type >= 0x41 && type <= 0x46) || (type >= 0x51 && type <= 0x56);
   return known ? FRAME_SMALL_MAX : -1;
 }
 

@@ -29,3 +29,4 @@ export type { ExecRequest, TerminalSize } from "./exec-request.js";
 export { CONTROL_PORT, EXEC_PORT, PROTOCOL_VERSION } from "./frames.js";
 export { type ExitStatus, GuestProcess, type ProcessOutput } from "./guest-process.js";
 export { buildInitramfs } from "./initramfs.js";
+export { randomMachineId, type SyncOptions } from "./sync-request.js";

@@ -9,9 +9,10 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelCommandLine } from "../src/command-line.js";
 import { encodeExecRequest } from "../src/exec-request.js";
 import { encodeFrame, FrameType } from "../src/frames.js";
+import { encodeSyncRequest } from "../src/sync-request.js";
 
 const agent = fileURLToPath(new URL("../agent", import.meta.url));
-const sources = ["frame.c", "cmdline.c", "account.c"].map((name) => join(agent, name));
+const sources = ["frame.c", "sync.c", "cmdline.c", "account.c"].map((name) => join(agent, name));
 
 describe("the agent's parsers", () => {
   let directory: string;
@@ -73,7 +74,9 @@ describe("the agent's parsers", () => {
       cwd: "/",
       user: "a:b",
     });
+    const sync = encodeSyncRequest({ hostname: "box", machineId: "0".repeat(32), copy: true });
     const seeds = {
+      sync: Buffer.concat([Buffer.from([2]), encodeFrame(FrameType.SYNC, sync)]),
       exec: Buffer.concat([Buffer.from([2]), encodeFrame(FrameType.EXEC, request)]),
       cmdline: Buffer.from(
         "\x01quiet supermachine.mount=tag:/a%20b:ro,dax supermachine.disk=/dev/vdb:ext4:/c",

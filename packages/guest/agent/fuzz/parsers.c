@@ -10,6 +10,7 @@
 #include "../account.h"
 #include "../cmdline.h"
 #include "../frame.h"
+#include "../sync.h"
 
 static void fuzz_frames(const uint8_t *data, size_t size) {
 	uint8_t *copy = malloc(size + 1);
@@ -30,6 +31,9 @@ static void fuzz_frames(const uint8_t *data, size_t size) {
 			assert(total < frame.length);
 			exec_request_free(&request);
 		}
+		struct sync_request sync;
+		if (frame.type == FRAME_SYNC && sync_request_parse(copy + at + FRAME_HEADER, frame.length, &sync))
+			assert(sync.entropy_length + strlen(sync.hostname) + strlen(sync.machine_id) + 18 == frame.length);
 		at += (size_t)length;
 	}
 	free(copy);
