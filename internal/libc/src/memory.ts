@@ -26,6 +26,7 @@ const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 0x01;
 const MAP_PRIVATE = 0x02;
+const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = process.platform === "darwin" ? 0x1000 : 0x20;
 const MAP_NORESERVE = process.platform === "darwin" ? 0x40 : 0x4000;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
@@ -82,6 +83,21 @@ export class Mapping implements Disposable {
   static file(fd: number, length: number, offset: number, options: MapOptions = {}): Mapping {
     const flags = (options.shared ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE;
     return Mapping.#map(length, options.readOnly !== true, flags, fd, offset);
+  }
+
+  /** Shows `length` bytes of `fd` at `offset` of this mapping, copy-on-write, in place of what is there. */
+  place(fd: number, fileOffset: number, offset: number, length: number): void {
+    // MAP_FIXED replaces whatever is there: outside the mapping, other memory of this process.
+    if (!this.#open || offset < 0 || length <= 0 || offset + length > this.length) {
+      throw new RangeError(`no bytes ${offset} to ${offset + length} in an open mapping`);
+    }
+    const flags = MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED;
+    const address = this.address + BigInt(offset);
+    const protection = PROT_READ | PROT_WRITE;
+    const placed = mmapNative(address, length, protection, flags, fd, fileOffset);
+    if (BigInt(placed) === MAP_FAILED) {
+      throw new SystemCallError("mmap", lastErrno(), `${length} bytes of a file`);
+    }
   }
 
   static #map(length: number, writable: boolean, flags: number, fd: number, offset: number) {

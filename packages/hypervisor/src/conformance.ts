@@ -13,6 +13,7 @@ import { testMemory } from "./conformance/memory.js";
 import { testModes } from "./conformance/modes.js";
 import { testMmio, testPortIo } from "./conformance/port-and-memory-io.js";
 import { testRegisters } from "./conformance/registers.js";
+import { testSnapshots } from "./conformance/snapshots.js";
 import { testSpeed } from "./conformance/speed.js";
 import { type ConformanceEvent, createSuite } from "./conformance/suite.js";
 import { DriverThread } from "./conformance/thread.js";
@@ -63,6 +64,7 @@ export function testHypervisor(create: () => Hypervisor, options: ConformanceOpt
     describe("interrupts", () => testInterrupts(suite));
     describe("doorbells", () => testDoorbells(suite));
     describe("kicks and threads", () => testKicks(suite));
+    describe("snapshots", () => testSnapshots(suite));
     describe("lifetime", () => testLifetime(suite));
     describe("speed", () => testSpeed(suite));
   });

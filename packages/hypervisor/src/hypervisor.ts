@@ -22,6 +22,18 @@ export interface HostMemory extends Disposable {
   close(): void;
 }
 
+/** A part of a file that stands in a part of {@link HostMemory}. All numbers are multiples of the host's page size. */
+export interface FileExtent {
+  /** Open for reading; may be closed once the memory is there. */
+  readonly fd: number;
+  /** Where the part starts in the file. */
+  readonly fileOffset: number;
+  /** Where it starts in the memory. */
+  readonly memoryOffset: number;
+  /** Bytes; the file must have them, or access to what lies behind its end faults. */
+  readonly length: number;
+}
+
 /** A platform's hypervisor: the root object a driver package exports. Making one opens nothing. */
 export interface Hypervisor {
   /** Short lower-case name, such as `kvm`. */
@@ -38,8 +50,14 @@ export interface Hypervisor {
    * @throws {@link HypervisorError} when the token is of another hypervisor or process, or the VM is closed.
    */
   attachVm(token: VmToken): VmHandle;
-  /** Memory for guests that need nothing special. `size` in bytes, rounded up to pages. */
-  allocateMemory(size: number): HostMemory;
+  /**
+   * Memory for guests that need nothing special. `size` in bytes, rounded up to pages.
+   *
+   * With `contents` it is not all zeros: it shows those parts of files, later ones in place of earlier
+   * ones. They are copied as they are written to: the files never change, and pages that nobody writes
+   * are the same for every memory made of a file.
+   */
+  allocateMemory(size: number, contents?: readonly FileExtent[]): HostMemory;
   /**
    * Reserves addresses for a window of files, with nothing mapped. `size` in bytes, a multiple of 2 MiB.
    * Absent where the platform cannot change what a slot shows while its VM runs.

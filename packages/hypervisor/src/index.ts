@@ -9,7 +9,7 @@ export { HypervisorError } from "./errors.js";
 export { ExitReason, SystemEvent, type VcpuExit } from "./exit.js";
 export type { FileWindow } from "./file-window.js";
 export { type GuestSpeed, MINIMUM_GUEST_SPEED, measureGuestSpeed } from "./guest-speed.js";
-export type { Availability, HostMemory, Hypervisor } from "./hypervisor.js";
+export type { Availability, FileExtent, HostMemory, Hypervisor } from "./hypervisor.js";
 export type { VcpuHandle, VcpuKickToken } from "./vcpu.js";
 export type {
   DoorbellOptions,

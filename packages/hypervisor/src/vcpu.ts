@@ -30,6 +30,19 @@ export interface VcpuHandle extends Disposable {
    * INTERRUPTED when done; another IO or MMIO exit is the rest of the same instruction: serve it, call again.
    */
   completeExit(): ExitReason;
+  /**
+   * The whole state of the processor, for {@link VcpuHandle.restoreState}: bytes in the driver's own format.
+   * Take it outside `run()`, after {@link VcpuHandle.completeExit}, while no vCPU of the VM runs.
+   */
+  saveState(): Uint8Array;
+  /**
+   * Makes a new vCPU that has not run what `saveState()` was called on. Before any vCPU of the VM runs,
+   * and before {@link VmHandle.restoreState}.
+   *
+   * @throws {@link HypervisorError} when the bytes are not such a state or this host cannot take it: the
+   * vCPU is of no use then.
+   */
+  restoreState(state: Uint8Array): void;
   /** Releases the vCPU. Idempotent. The thread that runs it calls this, never during `run()`. */
   close(): void;
 }

@@ -89,6 +89,19 @@ export interface VmHandle extends Disposable {
    */
   kick(token: VcpuKickToken): void;
 
+  /**
+   * What the VM has beside memory and vCPUs, for {@link VmHandle.restoreState}: its interrupt controller
+   * and its clock. Take it while no vCPU runs. Bytes in the driver's own format.
+   */
+  saveState(): Uint8Array;
+  /**
+   * Brings a saved state into a new VM with an interrupt controller, after the state of every vCPU and
+   * before any of them runs. The clock goes on from where it was saved.
+   *
+   * @throws {@link HypervisorError} when the bytes are not such a state.
+   */
+  restoreState(state: Uint8Array): void;
+
   /** Releases this handle. Idempotent. The VM goes with its last handle and vCPU. */
   close(): void;
 }

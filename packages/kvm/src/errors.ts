@@ -15,6 +15,8 @@ export type KvmErrorCode =
   | "ERR_KVM_CLOSED"
   /** A token is of another hypervisor, process or VM. */
   | "ERR_KVM_TOKEN"
+  /** Saved state is damaged, or of another host: this one cannot take it. */
+  | "ERR_KVM_STATE"
   /** The kick signal has a handler already. */
   | "ERR_KVM_SIGNAL_IN_USE";
 

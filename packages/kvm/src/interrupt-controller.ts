@@ -2,8 +2,9 @@ import type { X86InterruptControllerState, X86Vm } from "@supermachine/hyperviso
 import { kvm_clock_data, kvm_irqchip, kvm_pit_config } from "./abi.js";
 import { kvm_pit_state2 } from "./abi-x86.js";
 import { KvmError } from "./errors.js";
-import { ioctl } from "./ioctl.js";
+import { ioctl, tryIoctl } from "./ioctl.js";
 import { constants } from "./numbers.js";
+import { encodeSections, Sections } from "./state-sections.js";
 
 /** KVM_CREATE_IRQCHIP (both PICs, the IOAPIC, local APICs) and KVM_CREATE_PIT2. */
 export function createInterruptController(fd: number): void {
@@ -12,6 +13,11 @@ export function createInterruptController(fd: number): void {
   // Lets the guest poke port 0x61 (speaker, PIT channel 2 gate) without exits.
   config.writeUInt32LE(constants.KVM_PIT_SPEAKER_DUMMY, kvm_pit_config.offsets.flags);
   ioctl(fd, "KVM_CREATE_PIT2", config);
+}
+
+/** Whether the VM behind `fd` has the chips: asked, because another thread may have made them. */
+export function hasInterruptController(fd: number): boolean {
+  return tryIoctl(fd, "KVM_GET_PIT2", Buffer.alloc(kvm_pit_state2.size)) >= 0;
 }
 
 /** The parts of a VM's state that belong to its in-kernel chips and clock. */
@@ -52,6 +58,33 @@ export class KvmX86Vm implements X86Vm {
     const bytes = Buffer.alloc(kvm_clock_data.size);
     bytes.writeBigUInt64LE(nanoseconds, kvm_clock_data.offsets.clock);
     ioctl(this.#fd(), "KVM_SET_CLOCK", bytes);
+  }
+
+  /** All of the above, and the clock. */
+  saveState(): Uint8Array {
+    const { primaryPic, secondaryPic, ioapic, pit } = this.getInterruptControllerState();
+    const clock = Buffer.alloc(8);
+    clock.writeBigUInt64LE(this.getClock());
+    return encodeSections({
+      PIC0: primaryPic,
+      PIC1: secondaryPic,
+      IOAP: ioapic,
+      PIT2: pit,
+      CLCK: clock,
+    });
+  }
+
+  restoreState(state: Uint8Array): void {
+    const sections = new Sections("a VM", state);
+    const chip = kvm_irqchip.size - kvm_irqchip.offsets.chip;
+    this.setInterruptControllerState({
+      primaryPic: sections.take("PIC0", chip),
+      secondaryPic: sections.take("PIC1", chip),
+      ioapic: sections.take("IOAP", chip),
+      pit: sections.take("PIT2", kvm_pit_state2.size),
+    });
+    this.setClock(Buffer.from(sections.take("CLCK", 8)).readBigUInt64LE());
+    sections.end();
   }
 
   #getChip(id: number): Uint8Array {

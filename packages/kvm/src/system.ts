@@ -1,6 +1,7 @@
 import { closeSync, constants as fsConstants, openSync } from "node:fs";
 import type {
   Availability,
+  FileExtent,
   HostMemory,
   Hypervisor,
   VmOptions,
@@ -103,7 +104,8 @@ export class Kvm implements Hypervisor {
         identityMap.writeBigUInt64LE(BigInt(RESERVED_GUEST_RANGE.address));
         ioctl(fd, "KVM_SET_IDENTITY_MAP_ADDR", identityMap);
         ioctl(fd, "KVM_SET_TSS_ADDR", RESERVED_GUEST_RANGE.address + 0x1000);
-        return new KvmVm(fd, runSize, this.#kickSignal);
+        const msrIndices = getMsrIndexList(device);
+        return new KvmVm(fd, { runSize, kickSignal: this.#kickSignal, msrIndices });
       } catch (error) {
         closeFd(fd);
         throw error;
@@ -115,11 +117,20 @@ export class Kvm implements Hypervisor {
     return KvmVm.attach(token);
   }
 
-  allocateMemory(size: number): HostMemory {
+  allocateMemory(size: number, contents: readonly FileExtent[] = []): HostMemory {
     if (!Number.isSafeInteger(size) || size <= 0) {
       throw new KvmError("ERR_KVM_ARGUMENT", `cannot allocate ${size} bytes of memory`);
     }
-    return Mapping.anonymous(Math.ceil(size / 4096) * 4096);
+    const memory = Mapping.anonymous(Math.ceil(size / 4096) * 4096);
+    try {
+      for (const { fd, fileOffset, memoryOffset, length } of contents) {
+        memory.place(fd, fileOffset, memoryOffset, length);
+      }
+      return memory;
+    } catch (error) {
+      memory.close();
+      throw error;
+    }
   }
 
   /** KVM follows what the process maps at a slot's addresses, so mmap(2) is all there is to a window. */

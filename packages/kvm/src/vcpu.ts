@@ -9,6 +9,7 @@ import { ioctlError, KvmError } from "./errors.js";
 import { KvmExit } from "./exits.js";
 import { runVcpu } from "./ioctl.js";
 import { KickTarget } from "./kick.js";
+import { restoreVcpuState, saveVcpuState, type VcpuStateHost } from "./registers/vcpu-state.js";
 import { KvmX86Vcpu } from "./registers/x86-vcpu.js";
 
 const EINTR = 4;
@@ -23,12 +24,20 @@ export class KvmVcpu implements VcpuHandle {
   readonly #fd: number;
   readonly #runPage: Mapping;
   readonly #kickTarget: KickTarget;
+  readonly #stateHost: VcpuStateHost;
   #open = true;
 
-  /** Takes ownership of `fd`. `runSize` is KVM_GET_VCPU_MMAP_SIZE, `xsaveSize` KVM_CAP_XSAVE2. */
-  constructor(fd: number, index: number, runSize: number, xsaveSize: number, kickSignal: number) {
+  /** Takes ownership of `fd`. `runSize` is KVM_GET_VCPU_MMAP_SIZE. */
+  constructor(
+    fd: number,
+    index: number,
+    runSize: number,
+    kickSignal: number,
+    stateHost: VcpuStateHost,
+  ) {
     this.#fd = fd;
     this.index = index;
+    this.#stateHost = stateHost;
     try {
       this.#runPage = Mapping.file(fd, runSize, 0, { shared: true });
     } catch (error) {
@@ -39,7 +48,7 @@ export class KvmVcpu implements VcpuHandle {
       const page = this.#runPage.view();
       this.exit = new KvmExit(page);
       this.#kickTarget = new KickTarget(page, kickSignal);
-      this.x86 = new KvmX86Vcpu(() => this.#openFd(), xsaveSize);
+      this.x86 = new KvmX86Vcpu(() => this.#openFd(), stateHost.xsaveSize);
     } catch (error) {
       this.#runPage.close();
       closeFd(fd);
@@ -72,6 +81,14 @@ export class KvmVcpu implements VcpuHandle {
     if (errno === 0) return this.exit.reason;
     if (errno !== EINTR && errno !== EAGAIN) throw ioctlError("KVM_RUN", errno);
     return Reason.INTERRUPTED;
+  }
+
+  saveState(): Uint8Array {
+    return saveVcpuState(this.#openFd(), this.#stateHost);
+  }
+
+  restoreState(state: Uint8Array): void {
+    restoreVcpuState(this.#openFd(), this.#stateHost, state);
   }
 
   close(): void {

@@ -16,7 +16,11 @@ import {
   kvm_userspace_memory_region,
 } from "./abi.js";
 import { KvmError } from "./errors.js";
-import { createInterruptController, KvmX86Vm } from "./interrupt-controller.js";
+import {
+  createInterruptController,
+  hasInterruptController,
+  KvmX86Vm,
+} from "./interrupt-controller.js";
 import { checkExtension, ioctl } from "./ioctl.js";
 import { kick } from "./kick.js";
 import { constants } from "./numbers.js";
@@ -37,13 +41,19 @@ interface KvmVmToken extends VmToken {
   /** KVM_GET_VCPU_MMAP_SIZE in bytes. */
   readonly runSize: number;
   readonly kickSignal: number;
+  /** KVM_GET_MSR_INDEX_LIST, which only the device tells. */
+  readonly msrIndices: readonly number[];
 }
+
+/** What a VM's creator has learnt from the device. */
+export type KvmVmParameters = Pick<KvmVmToken, "runSize" | "kickSignal" | "msrIndices">;
 
 /** Checks a token, which may have come through any channel. */
 function kvmToken(token: VmToken): KvmVmToken {
-  const { hypervisor, processId, fd, runSize, kickSignal } = token;
+  const { hypervisor, processId, fd, runSize, kickSignal, msrIndices } = token;
   const numbers = [fd, runSize, kickSignal].every((value) => Number.isInteger(value));
-  if (hypervisor !== "kvm" || processId !== process.pid || !numbers) {
+  const isOurs = hypervisor === "kvm" && processId === process.pid;
+  if (!isOurs || !numbers || !Array.isArray(msrIndices)) {
     throw new KvmError("ERR_KVM_TOKEN", "the VM token is not of a KVM VM of this process");
   }
   return token as KvmVmToken;
@@ -66,24 +76,21 @@ export class KvmVm implements VmHandle {
   readonly capabilities: VmCapabilities;
   readonly x86: KvmX86Vm;
   readonly #fd: number;
-  readonly #runSize: number;
-  readonly #kickSignal: number;
+  readonly #parameters: KvmVmParameters;
   readonly #irqLevel = Buffer.alloc(kvm_irq_level.size);
   /** Bytes of each slot that this handle mapped with a dirty log. */
   readonly #logged = new Map<number, number>();
   #open = true;
 
   /** Takes ownership of `fd`. */
-  constructor(fd: number, runSize: number, kickSignal: number) {
+  constructor(fd: number, parameters: KvmVmParameters) {
     this.#fd = fd;
-    this.#runSize = runSize;
-    this.#kickSignal = kickSignal;
+    this.#parameters = parameters;
     const token: KvmVmToken = {
       hypervisor: "kvm",
       processId: process.pid,
       fd,
-      runSize,
-      kickSignal,
+      ...parameters,
     };
     this.token = token;
     this.x86 = new KvmX86Vm(() => this.#openFd());
@@ -98,10 +105,10 @@ export class KvmVm implements VmHandle {
 
   /** A handle with a file descriptor of its own on the VM that `token` names. */
   static attach(token: VmToken): KvmVm {
-    const { fd: original, runSize, kickSignal } = kvmToken(token);
+    const { fd: original, runSize, kickSignal, msrIndices } = kvmToken(token);
     const fd = duplicate(original);
     try {
-      return new KvmVm(fd, runSize, kickSignal);
+      return new KvmVm(fd, { runSize, kickSignal, msrIndices });
     } catch (error) {
       closeFd(fd);
       throw error;
@@ -142,8 +149,13 @@ export class KvmVm implements VmHandle {
 
   createVcpu(index: number): KvmVcpu {
     const fd = ioctl(this.#openFd(), "KVM_CREATE_VCPU", index);
-    const xsaveSize = checkExtension(this.#fd, "KVM_CAP_XSAVE2");
-    return new KvmVcpu(fd, index, this.#runSize, xsaveSize, this.#kickSignal);
+    const { runSize, kickSignal, msrIndices } = this.#parameters;
+    return new KvmVcpu(fd, index, runSize, kickSignal, {
+      hasXcrs: checkExtension(this.#fd, "KVM_CAP_XCRS") > 0,
+      xsaveSize: checkExtension(this.#fd, "KVM_CAP_XSAVE2"),
+      hasLapic: hasInterruptController(this.#fd),
+      msrIndices,
+    });
   }
 
   createInterruptController(): void {
@@ -190,6 +202,14 @@ export class KvmVm implements VmHandle {
 
   kick(token: VcpuKickToken): void {
     kick(token);
+  }
+
+  saveState(): Uint8Array {
+    return this.x86.saveState();
+  }
+
+  restoreState(state: Uint8Array): void {
+    this.x86.restoreState(state);
   }
 
   close(): void {

@@ -5,7 +5,7 @@ import { ioctl, tryIoctl } from "../ioctl.js";
 
 const E2BIG = 7;
 /** `KVM_MAX_CPUID_ENTRIES` of the kernel. */
-const MAX_ENTRIES = 256;
+export const MAX_CPUID_ENTRIES = 256;
 
 /** Reads the `kvm_cpuid2` in `bytes`. */
 export function decodeCpuid(bytes: Uint8Array): X86CpuidEntry[] {
@@ -34,19 +34,19 @@ export function getCpuid(
   fd: number,
   request: "KVM_GET_SUPPORTED_CPUID" | "KVM_GET_CPUID2",
 ): X86CpuidEntry[] {
-  for (let room = MAX_ENTRIES; ; room *= 2) {
+  for (let room = MAX_CPUID_ENTRIES; ; room *= 2) {
     const bytes = Buffer.alloc(kvm_cpuid2.size + room * kvm_cpuid_entry2.size);
     bytes.writeUInt32LE(room, kvm_cpuid2.offsets.nent);
     const result = tryIoctl(fd, request, bytes);
     if (result >= 0) return decodeCpuid(bytes);
-    if (result !== -E2BIG || room > 16 * MAX_ENTRIES) throw ioctlError(request, -result);
+    if (result !== -E2BIG || room > 16 * MAX_CPUID_ENTRIES) throw ioctlError(request, -result);
   }
 }
 
 /** KVM_SET_CPUID2 */
 export function setCpuid(fd: number, entries: readonly X86CpuidEntry[]): void {
-  if (entries.length > MAX_ENTRIES) {
-    const message = `${entries.length} CPUID leaves: KVM takes at most ${MAX_ENTRIES}`;
+  if (entries.length > MAX_CPUID_ENTRIES) {
+    const message = `${entries.length} CPUID leaves: KVM takes at most ${MAX_CPUID_ENTRIES}`;
     throw new KvmError("ERR_KVM_ARGUMENT", message);
   }
   ioctl(fd, "KVM_SET_CPUID2", encodeCpuid(entries));

@@ -6,7 +6,8 @@ import { ioctl, tryIoctl } from "../ioctl.js";
 /** `MAX_IO_MSRS` of arch/x86/kvm/x86.c: more in one call is E2BIG. */
 const BATCH = 256;
 
-function encodeMsrs(msrs: readonly X86Msr[]): Buffer {
+/** Writes a `kvm_msrs`. */
+export function encodeMsrs(msrs: readonly X86Msr[]): Buffer {
   const bytes = Buffer.alloc(kvm_msrs.size + msrs.length * kvm_msr_entry.size);
   bytes.writeUInt32LE(msrs.length, kvm_msrs.offsets.nmsrs);
   for (const [n, { index, value }] of msrs.entries()) {
@@ -16,41 +17,68 @@ function encodeMsrs(msrs: readonly X86Msr[]): Buffer {
   return bytes;
 }
 
-/** KVM stops at the first MSR it refuses and returns how many it did. */
-function transfer(fd: number, request: "KVM_GET_MSRS" | "KVM_SET_MSRS", batch: readonly X86Msr[]) {
-  const bytes = encodeMsrs(batch);
-  const done = ioctl(fd, request, bytes);
-  const refused = batch[done];
-  if (refused !== undefined) {
-    const verb = request === "KVM_GET_MSRS" ? "read" : "written";
-    throw new KvmError(
-      "ERR_KVM_MSR",
-      `MSR 0x${refused.index.toString(16)} cannot be ${verb}: KVM does not let the host, or not with this value or CPUID`,
-      { ioctl: request },
-    );
-  }
-  return bytes;
+/** Reads a `kvm_msrs`, all of which must be there. */
+export function decodeMsrs(bytes: Uint8Array): X86Msr[] {
+  const { nmsrs } = kvm_msrs.decode(bytes);
+  return Array.from({ length: nmsrs }, (_, n) => {
+    const { index, data } = kvm_msr_entry.decode(bytes, kvm_msrs.size + n * kvm_msr_entry.size);
+    return { index, value: data };
+  });
 }
 
-/** KVM_GET_MSRS */
-export function getMsrs(fd: number, indices: readonly number[]): X86Msr[] {
+function refusal(verb: "read" | "written", index: number): KvmError {
+  const register = `MSR 0x${index.toString(16)}`;
+  const message = `${register} cannot be ${verb}: KVM does not let the host, or not with this value or CPUID`;
+  const ioctl = verb === "read" ? "KVM_GET_MSRS" : "KVM_SET_MSRS";
+  return new KvmError("ERR_KVM_MSR", message, { ioctl });
+}
+
+/** KVM_GET_MSRS: up to the first one that KVM refuses. */
+function getMsrsUntilRefused(fd: number, indices: readonly number[]): X86Msr[] {
   const msrs: X86Msr[] = [];
   for (let start = 0; start < indices.length; start += BATCH) {
-    const batch = indices.slice(start, start + BATCH).map((index) => ({ index, value: 0n }));
-    const bytes = transfer(fd, "KVM_GET_MSRS", batch);
-    for (let n = 0; n < batch.length; n++) {
-      const { index, data } = kvm_msr_entry.decode(bytes, kvm_msrs.size + n * kvm_msr_entry.size);
-      msrs.push({ index, value: data });
-    }
+    const batch = indices.slice(start, start + BATCH);
+    const bytes = encodeMsrs(batch.map((index) => ({ index, value: 0n })));
+    const done = ioctl(fd, "KVM_GET_MSRS", bytes);
+    msrs.push(...decodeMsrs(bytes).slice(0, done));
+    if (done < batch.length) break;
   }
   return msrs;
 }
 
-/** KVM_SET_MSRS */
-export function setMsrs(fd: number, msrs: readonly X86Msr[]): void {
-  for (let start = 0; start < msrs.length; start += BATCH) {
-    transfer(fd, "KVM_SET_MSRS", msrs.slice(start, start + BATCH));
+/** KVM_GET_MSRS */
+export function getMsrs(fd: number, indices: readonly number[]): X86Msr[] {
+  const msrs = getMsrsUntilRefused(fd, indices);
+  const refused = indices[msrs.length];
+  if (refused !== undefined) throw refusal("read", refused);
+  return msrs;
+}
+
+/** Those of the MSRs that this vCPU has: which of KVM's list those are depends on its CPUID. */
+export function readableMsrs(fd: number, indices: readonly number[]): X86Msr[] {
+  const msrs: X86Msr[] = [];
+  for (let start = 0; start < indices.length; ) {
+    const found = getMsrsUntilRefused(fd, indices.slice(start));
+    msrs.push(...found);
+    start += found.length + 1;
   }
+  return msrs;
+}
+
+/** KVM_SET_MSRS; answers how many it set before one that KVM refuses, or all. */
+export function setMsrs(fd: number, msrs: readonly X86Msr[]): number {
+  for (let start = 0; start < msrs.length; start += BATCH) {
+    const batch = msrs.slice(start, start + BATCH);
+    const done = ioctl(fd, "KVM_SET_MSRS", encodeMsrs(batch));
+    if (done < batch.length) return start + done;
+  }
+  return msrs.length;
+}
+
+/** KVM_SET_MSRS. @throws {@link KvmError} naming the first one that KVM refuses. */
+export function setAllMsrs(fd: number, msrs: readonly X86Msr[]): void {
+  const refused = msrs[setMsrs(fd, msrs)];
+  if (refused !== undefined) throw refusal("written", refused.index);
 }
 
 const E2BIG = 7;

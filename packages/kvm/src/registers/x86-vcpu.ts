@@ -37,7 +37,7 @@ import {
   encodeRegisters,
   encodeSpecialRegisters,
 } from "./general.js";
-import { getMsrs, setMsrs } from "./msr.js";
+import { getMsrs, setAllMsrs } from "./msr.js";
 
 function requireLength(what: string, bytes: Uint8Array, length: number): Uint8Array {
   // The kernel reads `length` bytes whatever it is given: a short buffer would leak or crash.
@@ -104,7 +104,7 @@ export class KvmX86Vcpu implements X86Vcpu {
   }
 
   setMsrs(msrs: readonly X86Msr[]): void {
-    setMsrs(this.#fd(), msrs);
+    setAllMsrs(this.#fd(), msrs);
   }
 
   getCpuid(): X86CpuidEntry[] {
