@@ -44,8 +44,9 @@ export {
 } from "./memory/guest-memory.js";
 export { DescriptorChain } from "./queue/descriptor-chain.js";
 export { gather, scatter, sliceBuffers, totalLength } from "./queue/scatter.js";
-export { Virtqueue, type VirtqueueOptions } from "./queue/virtqueue.js";
+export { type QueueCounters, Virtqueue, type VirtqueueOptions } from "./queue/virtqueue.js";
 export {
+  type MmioCounters,
   MmioDevice,
   type MmioDeviceOptions,
   type MmioState,

@@ -58,6 +58,8 @@ export interface VirtioDevice extends Disposable {
   activate(context: DeviceContext): void;
   /** The doorbell of a queue; may be spurious. */
   notify(queueIndex: number): void;
+  /** Totals that only the device knows, by name; none that its queues show as well. */
+  counters?(): Readonly<Record<string, number>>;
   /** Forgets the driver. The queues are closed already. Also called when not active. */
   reset(): void;
   /** Releases what the device owns. Idempotent. */

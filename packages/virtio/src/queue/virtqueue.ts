@@ -41,6 +41,16 @@ export interface VirtqueueOptions {
   readonly usedIndex?: number;
 }
 
+/** What a queue has carried. */
+export interface QueueCounters {
+  /** Requests handed back to the driver. */
+  readonly requests: number;
+  /** Bytes of those requests that the device could read: headers and data, as for a disk's writes. */
+  readonly bytesFromGuest: number;
+  /** Bytes that the device wrote. */
+  readonly bytesToGuest: number;
+}
+
 /** An indirect table is not bounded by the queue's size in practice; this is QEMU's bound. */
 const MAX_INDIRECT_DESCRIPTORS = 1024;
 
@@ -87,6 +97,9 @@ export class Virtqueue {
 
   readonly #pool: DescriptorChain[] = [];
   #inFlight = 0;
+  #requests = 0;
+  #bytesFromGuest = 0;
+  #bytesToGuest = 0;
   #stopped = false;
   #lastAvailableIndex: number;
   /** The available index as last seen, so that a batch loads it once. */
@@ -164,6 +177,15 @@ export class Virtqueue {
     return this.#inFlight;
   }
 
+  /** What the queue has carried since it was made. */
+  counters(): QueueCounters {
+    return {
+      requests: this.#requests,
+      bytesFromGuest: this.#bytesFromGuest,
+      bytesToGuest: this.#bytesToGuest,
+    };
+  }
+
   /** Whether the queue was closed or found broken. */
   get stopped(): boolean {
     return this.#stopped;
@@ -219,9 +241,12 @@ export class Virtqueue {
    * @throws VirtqueueError `ERR_VIRTIO_CHAIN_NOT_IN_FLIGHT` for a chain handed back before: a device's bug.
    */
   addUsed(chain: DescriptorChain, bytesWritten: number): void {
-    const { head } = chain;
+    const { head, readableLength } = chain;
     if (chain.copies.length > 0) chain.writeBack();
     if (!this.#release(chain)) return;
+    this.#requests += 1;
+    this.#bytesFromGuest += readableLength;
+    this.#bytesToGuest += bytesWritten;
     const slot = this.#usedIndex & (this.size - 1);
     const at = this.#usedAt * 2 + vringUsed.size + slot * vringUsedElem.size;
     this.#usedData.setUint32(at + vringUsedElem.offsets.id, head, true);

@@ -282,3 +282,19 @@ describe("MmioDevice", () => {
     expect(driver.interrupts).toBe(0);
   });
 });
+
+test("what the queues carried is counted over resets", () => {
+  using driver = new MmioDriver(new RngDevice()).start();
+  driver.request(0, [], [64, 36]);
+  driver.request(0, [new Uint8Array(8)], [10]);
+  const { queues, interrupts } = driver.transport.counters();
+  expect(queues).toEqual([
+    { requests: 2, bytesFromGuest: 8, bytesToGuest: 110, doorbells: expect.any(Number) },
+  ]);
+  expect(interrupts).toBe(driver.interrupts);
+  driver.start();
+  driver.request(0, [], [1]);
+  const [queue] = driver.transport.counters().queues;
+  expect(queue).toMatchObject({ requests: 3, bytesFromGuest: 8, bytesToGuest: 111 });
+  expect(queue?.doorbells).toBeGreaterThanOrEqual(3);
+});

@@ -1,7 +1,7 @@
 import type { VirtioDevice } from "../device/device.js";
 import { VirtioError } from "../error.js";
 import type { GuestMemory } from "../memory/guest-memory.js";
-import { Virtqueue } from "../queue/virtqueue.js";
+import { type QueueCounters, Virtqueue } from "../queue/virtqueue.js";
 import {
   MMIO_CONFIG_SIZE,
   VIRTIO_CONFIG_S_DRIVER_OK,
@@ -25,6 +25,16 @@ export interface MmioState {
   readonly queues: readonly (QueueState | null)[];
 }
 
+/** What a device has done for its guest so far, over all resets. */
+export interface MmioCounters {
+  readonly queues: readonly (QueueCounters & {
+    /** Times the guest called for the device, or the device was asked to look. */
+    readonly doorbells: number;
+  })[];
+  /** Interrupts raised. */
+  readonly interrupts: number;
+}
+
 export interface MmioDeviceOptions {
   /** Hears why the device stopped until the driver resets it. */
   readonly onFailure?: (reason: Error) => void;
@@ -43,6 +53,10 @@ export class MmioDevice implements Disposable {
   #queues: readonly (Virtqueue | undefined)[] = [];
   /** Closed queues that a device still has requests of. */
   #draining: Virtqueue[] = [];
+  /** Of queues that are gone. */
+  readonly #carried: QueueCounters[] = [];
+  readonly #doorbells: number[];
+  #interrupts = 0;
   #active = false;
   #closed = false;
   #failure: Error | undefined;
@@ -60,6 +74,17 @@ export class MmioDevice implements Disposable {
     this.#memory = memory;
     this.#interrupt = interrupt;
     this.#onFailure = options.onFailure;
+    this.#doorbells = device.queueSizes.map(() => 0);
+  }
+
+  counters(): MmioCounters {
+    return {
+      queues: this.#doorbells.map((doorbells, index) => ({
+        ...added(this.#carried[index], this.#queues[index]?.counters()),
+        doorbells,
+      })),
+      interrupts: this.#interrupts,
+    };
   }
 
   /** Why the device stopped, until the driver resets it. */
@@ -191,7 +216,9 @@ export class MmioDevice implements Disposable {
 
   #notify(queueIndex: number): void {
     const queue = this.#queues[queueIndex];
-    if (queue !== undefined && !queue.stopped) this.device.notify(queueIndex);
+    if (queue === undefined || queue.stopped) return;
+    this.#doorbells[queueIndex] = (this.#doorbells[queueIndex] ?? 0) + 1;
+    this.device.notify(queueIndex);
   }
 
   #writeConfig(offset: number, size: number, value: number): void {
@@ -211,9 +238,10 @@ export class MmioDevice implements Disposable {
   }
 
   #stopQueues(): void {
-    for (const queue of this.#queues) {
+    for (const [index, queue] of this.#queues.entries()) {
       if (queue === undefined) continue;
       queue.close();
+      this.#carried[index] = added(this.#carried[index], queue.counters());
       this.#draining.push(queue);
     }
     this.#draining = this.#draining.filter(({ inFlight }) => inFlight > 0);
@@ -231,6 +259,17 @@ export class MmioDevice implements Disposable {
   #raise(interruptStatus: number): void {
     if (this.#closed) return;
     this.registers.raise(interruptStatus);
+    this.#interrupts += 1;
     this.#interrupt();
   }
+}
+
+const NOTHING: QueueCounters = { requests: 0, bytesFromGuest: 0, bytesToGuest: 0 };
+
+function added(a = NOTHING, b = NOTHING): QueueCounters {
+  return {
+    requests: a.requests + b.requests,
+    bytesFromGuest: a.bytesFromGuest + b.bytesFromGuest,
+    bytesToGuest: a.bytesToGuest + b.bytesToGuest,
+  };
 }

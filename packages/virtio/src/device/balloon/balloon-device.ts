@@ -134,6 +134,10 @@ export class BalloonDevice implements VirtioDevice {
     if (offset === actual && bytes.length === 4) this.config.set(bytes, actual);
   }
 
+  counters(): Record<string, number> {
+    return { reported_bytes: this.#reportedBytes };
+  }
+
   /** What a snapshot keeps beside the rings: how much was asked for, and given. */
   saveState(): Uint8Array {
     return this.config.slice();

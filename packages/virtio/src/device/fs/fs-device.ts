@@ -55,6 +55,9 @@ export interface FsOptions {
   readonly onReset?: () => void;
 }
 
+/** `<linux/fuse.h>`: where `struct fuse_in_header` has the opcode, and how many there may be. */
+const OPCODE_OFFSET = 4;
+const OPCODES = 64;
 const MAX_REQUEST_QUEUES = 64;
 /** A FUSE_READ or FUSE_WRITE of 1 MiB takes 256 pages and 2 headers; Linux caps itself at the queue's size. */
 const QUEUE_SIZE = 512;
@@ -91,6 +94,8 @@ export class FsDevice implements VirtioDevice {
   readonly #session: FuseRequestHandler;
   readonly #pollMs: number | undefined;
   readonly #onReset: (() => void) | undefined;
+  /** Requests by opcode; those without one that is known count as 0. */
+  readonly #opcodes = new Float64Array(OPCODES);
   /** Queue 0 has priority (FORGET, INTERRUPT); its requests are served the same way. */
   #services: (QueueService | undefined)[] = [];
 
@@ -139,6 +144,15 @@ export class FsDevice implements VirtioDevice {
     this.#services[queueIndex]?.run();
   }
 
+  /** Requests by the number of their opcode, such as `opcode_15` for FUSE_READ; only those that came. */
+  counters(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    this.#opcodes.forEach((count, opcode) => {
+      if (count > 0) counts[`opcode_${opcode}`] = count;
+    });
+    return counts;
+  }
+
   reset(): void {
     const wasActive = this.#services.length > 0;
     for (const service of this.#services) service?.stop();
@@ -156,6 +170,10 @@ export class FsDevice implements VirtioDevice {
 
   #serveFrom(queue: Virtqueue): (chain: DescriptorChain) => boolean {
     return (chain) => {
+      // Its low byte tells all opcodes there are; a first buffer without it counts as opcode 0.
+      const opcode = chain.readable[0]?.[OPCODE_OFFSET] ?? 0;
+      const slot = opcode < OPCODES ? opcode : 0;
+      this.#opcodes[slot] = (this.#opcodes[slot] ?? 0) + 1;
       if (chain.readableLength === 0) queue.addUsed(chain, 0);
       else this.#session.handle(chain.readable, chain.writable, chain.complete);
       return true;
