@@ -101,6 +101,11 @@ export class DeviceBus implements Disposable {
     this.#devices[device]?.handle(action, value, offset, size);
   }
 
+  /** In the order in which the guest finds them. */
+  get devices(): readonly MmioDevice[] {
+    return this.#devices;
+  }
+
   /** A vCPU met memory that cannot be accessed; answers whether a device has mended its own. */
   repairMemory(): boolean {
     const repaired = this.#devices.map(({ device }) => device.sharedMemory?.repair?.() ?? false);

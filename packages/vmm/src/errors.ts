@@ -6,6 +6,8 @@ export type VmmErrorCode =
   | "ERR_VMM_MEMORY_TOO_SMALL"
   /** The kernel command line is longer than the kernel or the memory map allows. */
   | "ERR_VMM_COMMAND_LINE"
+  /** The machine has ended. */
+  | "ERR_VMM_ENDED"
   /** An option is out of its range. */
   | "ERR_VMM_OPTION"
   /** The hypervisor refused a step of the machine's construction; see `cause`. */

@@ -8,5 +8,7 @@
 export type { MachineExit, MachineExitReason } from "@supermachine-internal/console";
 export { VmmError, type VmmErrorCode } from "./errors.js";
 export { MAX_CPUS, Machine, type MachineOptions } from "./machine.js";
+export type { DeviceMetrics, MachineMetrics, VcpuMetrics } from "./metrics/machine-metrics.js";
+export type { MappedMemory, ThreadTime } from "./metrics/usage.js";
 export { runVcpuThread } from "./vcpu-thread.js";
 export { VcpuThreads } from "./vcpu-threads.js";

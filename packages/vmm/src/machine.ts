@@ -14,6 +14,7 @@ import { SERIAL_STATE_SIZE } from "./device/serial.js";
 import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
 import { ramRanges } from "./memory-map.js";
+import { MachineMeter, type MachineMetrics } from "./metrics/machine-metrics.js";
 import { copiedMemory, placeSharedMemory } from "./shared-memory.js";
 import { VcpuControl } from "./vcpu-control.js";
 import type { VcpuMessage } from "./vcpu-thread.js";
@@ -64,6 +65,7 @@ export class Machine implements AsyncDisposable {
   readonly #control: VcpuControl;
   readonly #vm: VmHandle;
   readonly #bus: DeviceBus;
+  readonly #meter: MachineMeter;
   readonly #onConsole: ((bytes: Uint8Array) => void) | undefined;
   readonly #kicks: VcpuKickToken[] = [];
   #end: { reason: MachineExitReason; message: string } | undefined;
@@ -91,6 +93,7 @@ export class Machine implements AsyncDisposable {
       checkRange("memoryMiB", memoryMiB, MIN_MEMORY_MIB, MAX_MEMORY_MIB);
       const ram = ramRanges(memoryMiB);
       const ramMemory = ram.map(({ size }) => resources.use(allocate(hypervisor, size)));
+      this.#meter = new MachineMeter(cpus, ramMemory);
       const sharedMemory = placeSharedMemory(options.devices ?? [], memoryMiB, ram.length);
       const memory = new GuestMemory(
         ram.map(({ guestAddress }, i) => ramRegion(guestAddress, ramMemory[i])),
@@ -122,6 +125,21 @@ export class Machine implements AsyncDisposable {
     return this.#console.lines();
   }
 
+  /**
+   * What the machine uses and does, measured now: its vCPUs and devices go on meanwhile.
+   *
+   * @throws {@link VmmError} `ERR_VMM_ENDED`
+   */
+  async metrics(): Promise<MachineMetrics> {
+    if (this.#end !== undefined) {
+      throw new VmmError(
+        "ERR_VMM_ENDED",
+        `no metrics: the machine has ended: ${this.#end.message}`,
+      );
+    }
+    return this.#meter.read(this.#bus.devices);
+  }
+
   /** Ends the machine at once, as pulling the plug would. Idempotent. */
   async stop(): Promise<MachineExit> {
     this.#finish("stopped", "the machine was stopped");
@@ -140,6 +158,7 @@ export class Machine implements AsyncDisposable {
       registers: this.#bus.registers,
       serial: new SharedArrayBuffer(SERIAL_STATE_SIZE),
       control: this.#control.shared,
+      counters: this.#meter.shared,
     };
     const dataOf = (index: number) =>
       index === 0 ? { ...shared, index, entry } : { ...shared, index };

@@ -13,6 +13,8 @@ import type { LinuxEntry } from "./boot/linux.js";
 import { enterLongMode } from "./boot/long-mode.js";
 import { COM1_GSI, COM1_PORT, COM1_PORTS, SerialPort } from "./device/serial.js";
 import { VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START } from "./memory-map.js";
+import { currentThread } from "./metrics/usage.js";
+import { VcpuCounters } from "./metrics/vcpu-counters.js";
 import { VcpuControl } from "./vcpu-control.js";
 
 /** What the device thread gives a vCPU thread. */
@@ -24,6 +26,8 @@ export interface VcpuThreadData {
   readonly registers: readonly SharedArrayBuffer[];
   readonly serial: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
+  /** See `VcpuCounters`. */
+  readonly counters: SharedArrayBuffer;
   /** Where the first vCPU starts; the others wait for the guest's start-up IPI. */
   readonly entry?: LinuxEntry | undefined;
 }
@@ -69,6 +73,7 @@ class VcpuThread {
   readonly #data: VcpuThreadData;
   readonly #vcpu: VcpuHandle;
   readonly #control: VcpuControl;
+  readonly #counters: VcpuCounters;
   readonly #registers: readonly MmioRegisters[];
   readonly #console = new ConsoleBuffer();
   readonly #serial: SerialPort;
@@ -78,6 +83,8 @@ class VcpuThread {
     this.#data = data;
     this.#vcpu = vcpu;
     this.#control = VcpuControl.attach(data.control);
+    this.#counters = new VcpuCounters(data.counters, data.index);
+    this.#counters.threadId = currentThread();
     this.#registers = data.registers.map((shared) => new MmioRegisters(shared));
     this.#serial = new SerialPort(data.serial, {
       transmit: (byte) => this.#console.push(byte),
@@ -94,7 +101,9 @@ class VcpuThread {
   #loop(): { end: VcpuEnd; detail: string } {
     const vcpu = this.#vcpu;
     while (!this.#control.stopping) {
-      switch (vcpu.run()) {
+      const reason = vcpu.run();
+      this.#counters.count(reason);
+      switch (reason) {
         case ExitReason.IO:
           if (this.#portAccess(vcpu.exit)) return { end: "reset", detail: "" };
           break;

@@ -2,7 +2,7 @@ import { Mapping } from "@supermachine-internal/libc";
 import { requireFacility } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { mappedMemory, sumMappings, threadTime } from "./usage.js";
+import { currentThread, mappedMemory, sumMappings, threadTime } from "./usage.js";
 
 const linux = requireFacility("linux");
 const MiB = 2 ** 20;
@@ -21,9 +21,10 @@ linux.test("memory counts when it is touched, and no more when it is given back"
 });
 
 linux.test("a thread that works uses processor time", async () => {
-  const before = await threadTime(process.pid);
+  expect(currentThread()).toBe(process.pid);
+  const before = await threadTime(currentThread());
   for (const end = performance.now() + 50; performance.now() < end; );
-  const after = await threadTime(process.pid);
+  const after = await threadTime(currentThread());
   const used = (after?.cpuSeconds ?? 0) - (before?.cpuSeconds ?? 0);
   const waited = (after?.waitSeconds ?? 0) - (before?.waitSeconds ?? 0);
   expect(used + waited).toBeGreaterThan(0.04);

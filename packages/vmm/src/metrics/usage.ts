@@ -1,3 +1,4 @@
+import { readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 /*
@@ -55,6 +56,15 @@ export interface ThreadTime {
   readonly cpuSeconds: number;
   /** Ready to run, and waiting for a processor of the host. */
   readonly waitSeconds: number;
+}
+
+/** This thread, as the kernel numbers it; 0 where the system does not tell. */
+export function currentThread(): number {
+  try {
+    return Number(readlinkSync("/proc/thread-self").split("/").at(-1));
+  } catch {
+    return 0;
+  }
 }
 
 /** Processor time of a thread of this process; `undefined` where the system does not tell. */
