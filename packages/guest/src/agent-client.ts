@@ -1,6 +1,7 @@
 import type { VsockConnector } from "./connector.js";
 import { AgentError } from "./errors.js";
 import { EXEC_BUILTIN, type ExecRequest, encodeExecRequest } from "./exec-request.js";
+import { GuestFiles } from "./files/guest-files.js";
 import { EXEC_PORT, encodeFrame, FrameType } from "./frames.js";
 import { GuestProcess, type ProcessOutput } from "./guest-process.js";
 
@@ -12,21 +13,17 @@ export interface RunRequest extends ExecRequest {
   maxOutputBytes?: number;
 }
 
-/** Options of {@link AgentClient.readFile} and {@link AgentClient.writeFile}. */
-export interface FileOptions {
-  /** As whom the file is opened; root unless given. */
-  user?: string;
-  signal?: AbortSignal;
-}
-
 /**
  * Runs processes in one guest, over a connection each. Any process of the host that reaches the guest's vsock
  * can have one; the agent itself is watched and told by {@link AgentControl}.
  */
 export class AgentClient {
-  readonly #connector: VsockConnector;
+  /** The guest's files. */
+  readonly files: GuestFiles;
+  readonly #connector: Pick<VsockConnector, "connect">;
 
-  constructor(connector: VsockConnector) {
+  constructor(connector: Pick<VsockConnector, "connect">) {
+    this.files = new GuestFiles((request) => this.#start(request, EXEC_BUILTIN));
     this.#connector = connector;
   }
 
@@ -42,46 +39,6 @@ export class AgentClient {
   /** Runs a process to its end and collects its output. Throws as {@link GuestProcess.output} does. */
   async run(request: RunRequest): Promise<ProcessOutput> {
     return this.#run(request, 0);
-  }
-
-  /**
-   * Reads a regular file of the guest. Needs no program in the guest.
-   *
-   * @param maxBytes most bytes that are read; 64 MiB unless given.
-   * @throws {@link AgentError} ERR_EXEC_FILE with the guest's `errno`, ERR_EXEC_OUTPUT_LIMIT.
-   */
-  async readFile(
-    path: string,
-    options: FileOptions & { maxBytes?: number } = {},
-  ): Promise<Uint8Array> {
-    const { maxBytes, ...rest } = options;
-    const request = { ...rest, argv: ["read", path] };
-    const result = await this.#run(
-      maxBytes === undefined ? request : { ...request, maxOutputBytes: maxBytes },
-      EXEC_BUILTIN,
-    );
-    if (result.code !== 0) throw fileError(path, result);
-    return result.stdout;
-  }
-
-  /**
-   * Writes a file of the guest: a new file is filled and then takes the name, so readers see the old or the
-   * new content. Needs no program in the guest.
-   *
-   * @param mode permission bits; 0o644 unless given.
-   * @throws {@link AgentError} ERR_EXEC_FILE with the guest's `errno`.
-   */
-  async writeFile(
-    path: string,
-    data: string | Uint8Array,
-    options: FileOptions & { mode?: number } = {},
-  ): Promise<void> {
-    const { mode = 0o644, ...rest } = options;
-    const result = await this.#run(
-      { ...rest, argv: ["write", path, mode.toString(8)], input: data },
-      EXEC_BUILTIN,
-    );
-    if (result.code !== 0) throw fileError(path, result);
   }
 
   #start(request: ExecRequest, flags: number): GuestProcess {
@@ -102,9 +59,4 @@ export class AgentClient {
     }
     return process.output(maxOutputBytes);
   }
-}
-
-function fileError(path: string, result: ProcessOutput): AgentError {
-  const why = result.stderr.toString().trim() || `interrupted by signal ${result.signal}`;
-  return new AgentError("ERR_EXEC_FILE", `${path}: ${why}`);
 }

@@ -4,7 +4,7 @@
  *
  * @packageDocumentation
  */
-export { AgentClient, type FileOptions, type RunRequest } from "./agent-client.js";
+export { AgentClient, type RunRequest } from "./agent-client.js";
 export { type AcceptOptions, AgentControl } from "./agent-control.js";
 export {
   type EnsureOptions,
@@ -26,6 +26,16 @@ export type { Hello } from "./control-connection.js";
 export { type InitramfsEntry, writeInitramfs } from "./cpio.js";
 export { AgentError, GuestAssetError, GuestError, type GuestErrorCode } from "./errors.js";
 export type { ExecRequest, TerminalSize } from "./exec-request.js";
+export { GuestFileError } from "./files/file-error.js";
+export type { FileEntry, FileStat, FileType } from "./files/file-record.js";
+export type { FileChange, FileWatcher } from "./files/file-watcher.js";
+export {
+  type BuiltinStarter,
+  type FileOptions,
+  GuestFiles,
+  type ReadFileOptions,
+  type WriteFileOptions,
+} from "./files/guest-files.js";
 export { CONTROL_PORT, EXEC_PORT, PROTOCOL_VERSION } from "./frames.js";
 export { type ExitStatus, GuestProcess, type ProcessOutput } from "./guest-process.js";
 export { buildInitramfs } from "./initramfs.js";

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stdout } from "node:process";
@@ -278,30 +278,6 @@ describe("the agent, as an ordinary process of this host", () => {
     await expect(
       agent.client.run({ argv: ["yes"], maxOutputBytes: 1_000_000 }),
     ).rejects.toMatchObject({ code: "ERR_EXEC_OUTPUT_LIMIT" });
-  });
-
-  it("writes and reads files without a program in the guest", async () => {
-    const directory = mkdtempSync(join(tmpdir(), "agent-files-"));
-    try {
-      const path = join(directory, "file");
-      const data = Buffer.alloc(3_000_000, "abcdefg");
-      await agent.client.writeFile(path, data, { mode: 0o640 });
-      expect(statSync(path).mode & 0o7777).toBe(0o640);
-      expect(data.equals(await agent.client.readFile(path))).toBe(true);
-      await expect(agent.client.readFile(path, { maxBytes: 10 })).rejects.toMatchObject({
-        code: "ERR_EXEC_OUTPUT_LIMIT",
-      });
-      await expect(agent.client.readFile(directory)).rejects.toMatchObject({ errno: 21 });
-      await expect(agent.client.readFile(join(directory, "none"))).rejects.toMatchObject({
-        code: "ERR_EXEC_FILE",
-        errno: 2,
-      });
-      await expect(
-        agent.client.writeFile("/etc/denied", "x", { user: "daemon" }),
-      ).rejects.toMatchObject({ code: "ERR_EXEC_FILE", errno: 13 });
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
   });
 
   it("answers pings while a process is busy", async () => {

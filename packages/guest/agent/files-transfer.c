@@ -1,0 +1,139 @@
+/* Contents of files, from and to the host. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "builtin.h"
+#include "files.h"
+
+static int transfer(int from, int to) {
+	static char buffer[64 << 10];
+	for (;;) {
+		ssize_t got = read(from, buffer, sizeof buffer);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return got < 0 ? errno : 0;
+		int code = write_all(to, buffer, (size_t)got);
+		if (code)
+			return code;
+	}
+}
+
+int file_read(char *const *argv) {
+	/* Without O_NONBLOCK the open of a FIFO would wait for a writer. */
+	int fd = open(argv[1], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+	if (fd < 0 || fstat(fd, &st))
+		return builtin_failed(errno, argv[1]);
+	if (!S_ISREG(st.st_mode))
+		return builtin_failed(S_ISDIR(st.st_mode) ? EISDIR : EINVAL, argv[1]);
+	int code = transfer(fd, 1);
+	return code ? builtin_failed(code, argv[1]) : 0;
+}
+
+/* A file that has no name yet, or one of its own, until it takes the place of another. */
+static char partial_path[PATH_MAX];
+static bool partial_is_named;
+
+static void remove_partial(int signal_number) {
+	(void)signal_number;
+	unlink(partial_path);
+	_exit(1);
+}
+
+/* Returns a descriptor, or -1 with errno. */
+static int open_partial(const char *path) {
+	const char *slash = strrchr(path, '/');
+	char directory[PATH_MAX] = ".";
+	if (slash)
+		snprintf(directory, sizeof directory, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	if (snprintf(partial_path, sizeof partial_path, "%s/.supermachine-%d.partial", directory, (int)getpid()) >=
+		(int)sizeof partial_path)
+		return errno = ENAMETOOLONG, -1;
+	/* A file without a name goes with its process, however that ends. */
+	int fd = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd >= 0)
+		return fd;
+	/* Not every file system has such files. Then the name is removed at the end and on SIGTERM, but not on SIGKILL. */
+	unlink(partial_path);
+	partial_is_named = true;
+	signal(SIGTERM, remove_partial);
+	return open(partial_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static int replace(int fd, const char *path) {
+	if (!partial_is_named) {
+		char by_descriptor[64];
+		snprintf(by_descriptor, sizeof by_descriptor, "/proc/self/fd/%d", fd);
+		unlink(partial_path);
+		if (linkat(AT_FDCWD, by_descriptor, AT_FDCWD, partial_path, AT_SYMLINK_FOLLOW))
+			return errno;
+	}
+	if (!rename(partial_path, path))
+		return 0;
+	int code = errno;
+	unlink(partial_path);
+	return code;
+}
+
+/* A new file is filled and then takes the name, so that readers see the old content or the new. What is no regular file
+ * is written to; so is a file whose directory takes no new ones, as in /proc, /sys or a directory of another user.
+ * Without a MODE it keeps that of the file it replaces, else it is 644. The owner stays if the user may give it. */
+static int write_new(const char *path, const char *mode_text) {
+	static char resolved[PATH_MAX];
+	/* The file is replaced, not the symbolic links that lead to it. */
+	if (realpath(path, resolved))
+		path = resolved;
+	struct stat st;
+	bool exists = !stat(path, &st);
+	if (exists && S_ISDIR(st.st_mode))
+		return EISDIR;
+	bool in_place = exists && !S_ISREG(st.st_mode);
+	int fd = in_place ? -1 : open_partial(path);
+	if (fd < 0 && exists) {
+		in_place = true;
+		/* A FIFO that nobody reads is an error, not a reason to wait. */
+		fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		if (fd >= 0)
+			fcntl(fd, F_SETFL, 0);
+	}
+	if (fd < 0)
+		return errno;
+	int code = transfer(0, fd);
+	if (in_place)
+		return code;
+	mode_t mode = *mode_text != '-' ? (mode_t)strtoul(mode_text, NULL, 8) & 07777 : exists ? st.st_mode & 07777 : 0644;
+	/* Before the mode: a change of owner takes set-id bits away. */
+	if (!code && exists)
+		(void)!fchown(fd, st.st_uid, st.st_gid);
+	if (!code && fchmod(fd, mode))
+		code = errno;
+	if (!code)
+		return replace(fd, path);
+	if (partial_is_named)
+		unlink(partial_path);
+	return code;
+}
+
+static int append(const char *path, const char *mode_text) {
+	mode_t mode = *mode_text == '-' ? 0644 : (mode_t)strtoul(mode_text, NULL, 8) & 07777;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+	if (fd < 0)
+		return errno;
+	fcntl(fd, F_SETFL, O_APPEND);
+	return transfer(0, fd);
+}
+
+int file_write(char *const *argv) {
+	const char *path = argv[1], *mode = argv[2];
+	int code = strcmp(argv[3], "append") ? write_new(path, mode) : append(path, mode);
+	return code ? builtin_failed(code, path) : 0;
+}
