@@ -14,6 +14,8 @@ export interface AcceptOptions {
   timeoutMs?: number;
   /** Gives up waiting when aborted. */
   signal?: AbortSignal;
+  /** Hears when the agent's connection is lost (`false`) and when it has made a new one (`true`). */
+  onConnected?: (connected: boolean) => void;
   /** What the guest is given first, beside time and entropy. A random `machineId` unless given. */
   sync?: SyncOptions;
 }
@@ -22,13 +24,21 @@ export interface AcceptOptions {
  * The agent's control connection, from the side that runs the machine. A machine has one; its processes are
  * reached through {@link AgentClient}, of which there may be many.
  */
-export class AgentControl {
+export class AgentControl implements Disposable {
   readonly #listener: Disposable;
+  readonly #onConnected: (connected: boolean) => void;
   #connection: ControlConnection;
+  #closed = false;
 
-  private constructor(listener: Disposable, connection: ControlConnection) {
+  private constructor(
+    listener: Disposable,
+    connection: ControlConnection,
+    onConnected: (connected: boolean) => void,
+  ) {
     this.#listener = listener;
+    this.#onConnected = onConnected;
     this.#connection = connection;
+    this.#watch(connection);
   }
 
   /** What the agent said last: when it was ready, and after a restore. */
@@ -49,7 +59,7 @@ export class AgentControl {
     connector: VsockConnector,
     options: AcceptOptions = {},
   ): Promise<AgentControl> {
-    const { timeoutMs = 30_000, signal } = options;
+    const { timeoutMs = 30_000, signal, onConnected = () => {} } = options;
     const sync = { machineId: randomMachineId(), ...options.sync };
     let onStream: (stream: Duplex) => void = (stream) => stream.destroy();
     const listener = connector.listen(CONTROL_PORT, (stream) => onStream(stream));
@@ -84,7 +94,7 @@ export class AgentControl {
           }, reject);
         };
       });
-      const control = new AgentControl(listener, connection);
+      const control = new AgentControl(listener, connection, onConnected);
       onStream = (stream) => control.#reconnect(stream);
       return control;
     } catch (error) {
@@ -144,6 +154,7 @@ export class AgentControl {
 
   /** Lets go of the agent; the machine stays as it is. */
   close(): void {
+    this.#closed = true;
     this.#listener[Symbol.dispose]();
     this.#connection.close();
   }
@@ -158,8 +169,20 @@ export class AgentControl {
       (connection) => {
         this.#connection.close();
         this.#connection = connection;
+        if (this.#closed) {
+          connection.close();
+          return;
+        }
+        this.#watch(connection);
+        this.#onConnected(true);
       },
       () => stream.destroy(),
     );
+  }
+
+  #watch(connection: ControlConnection): void {
+    void connection.closed.then(() => {
+      if (connection === this.#connection && !this.#closed) this.#onConnected(false);
+    });
   }
 }
