@@ -31,6 +31,7 @@ static long payload_limit(uint8_t type) {
 	case FRAME_EXEC:
 		return FRAME_EXEC_MAX;
 	case FRAME_STDIN:
+	case FRAME_STAGE:
 		return FRAME_DATA_MAX;
 	case FRAME_STDIN_CLOSE:
 	case FRAME_SIGNAL:
@@ -70,8 +71,63 @@ static char *take_string(uint8_t **at, const uint8_t *end) {
 	return string;
 }
 
+/* Points `strings` at the next `count` strings and a NULL; returns what is behind them, NULL when some are missing. */
+static char **take_strings(char **strings, uint32_t count, uint8_t **at, const uint8_t *end) {
+	for (uint32_t i = 0; i < count; i++)
+		if (!(*strings++ = take_string(at, end)))
+			return NULL;
+	*strings++ = NULL;
+	return strings;
+}
+
+static const char *parse_limits(const uint8_t *at, uint32_t count, struct exec_request *out) {
+	enum { RESOURCES = 16 };
+	for (; out->limit_count < (int)count; out->limit_count++, at += 24) {
+		struct exec_limit limit = {.soft = get_u64(at + 8), .hard = get_u64(at + 16)};
+		if (get_u32(at) >= RESOURCES || limit.soft > limit.hard)
+			return "no such limit";
+		limit.resource = (int)get_u32(at);
+		out->limits[out->limit_count] = limit;
+	}
+	return NULL;
+}
+
+static const char *parse_strings(uint8_t *at, const uint8_t *end, const uint8_t *counts, uint32_t envc, struct exec_request *out) {
+	uint32_t commands = (uint32_t)out->command_count;
+	uint64_t strings = (uint64_t)envc + 1;
+	for (uint32_t i = 0; i < commands; i++) {
+		uint32_t argc = get_u32(counts + 4 * i);
+		strings += (uint64_t)argc + 1;
+		/* Every string takes a byte at least: this bounds the allocation below by the size of the frame. */
+		if (argc < 1 || strings > (uint64_t)(end - at) + commands + 1)
+			return "number of arguments out of range";
+	}
+	out->cwd = take_string(&at, end);
+	out->user = out->cwd ? take_string(&at, end) : NULL;
+	if (!out->user)
+		return "request cut short";
+	out->commands = calloc(commands, sizeof *out->commands);
+	char **next = calloc(strings, sizeof *next);
+	if (!out->commands || !next) {
+		free(next);
+		return "out of memory";
+	}
+	for (uint32_t i = 0; i < commands; i++) {
+		out->commands[i] = next;
+		next = take_strings(next, get_u32(counts + 4 * i), &at, end);
+		if (!next)
+			return "request cut short";
+		if (!*out->commands[i][0])
+			return "empty program name";
+	}
+	out->env = next;
+	if (!take_strings(next, envc, &at, end))
+		return "request cut short";
+	return at == end ? NULL : "bytes after the last string";
+}
+
 const char *exec_request_parse(uint8_t *payload, size_t length, struct exec_request *out) {
-	enum { FIXED = 24 };
+	enum { FIXED = 40, LIMIT = 24 };
 	memset(out, 0, sizeof *out);
 	if (length < 4 || get_u32(payload) != PROTOCOL_VERSION)
 		return "other protocol version";
@@ -81,40 +137,43 @@ const char *exec_request_parse(uint8_t *payload, size_t length, struct exec_requ
 	out->timeout_ms = get_u32(payload + 8);
 	out->columns = get_u16(payload + 12);
 	out->rows = get_u16(payload + 14);
-	uint32_t argc = get_u32(payload + 16), envc = get_u32(payload + 20);
+	uint32_t commands = get_u32(payload + 16), envc = get_u32(payload + 20), limits = get_u32(payload + 24);
+	out->staged = get_u64(payload + 32);
 	if (out->flags & ~(uint32_t)EXEC_FLAGS_ALL)
 		return "unknown flags";
-	/* Every string takes a byte at least: this bounds the allocation below by the size of the frame. */
-	if (argc < 1 || argc > length || envc > length)
-		return "number of arguments out of range";
-
-	uint8_t *at = payload + FIXED, *end = payload + length;
-	out->cwd = take_string(&at, end);
-	out->user = out->cwd ? take_string(&at, end) : NULL;
-	if (!out->user)
+	if (commands < 1 || commands > EXEC_COMMANDS_MAX || limits > EXEC_LIMITS_MAX || envc > length)
+		return "counts out of range";
+	/* Where the stdin or the terminal of several commands would go, nobody could say. */
+	if (commands > 1 && out->flags & (EXEC_TTY | EXEC_STDIN | EXEC_BUILTIN))
+		return "stdin, a terminal or a builtin for several commands";
+	if (length < FIXED + limits * LIMIT + commands * 4)
 		return "request cut short";
-	char **strings = calloc((size_t)argc + envc + 2, sizeof *strings);
-	if (!strings)
-		return "out of memory";
-	out->argv = strings;
-	out->env = strings + argc + 1;
-	for (uint32_t i = 0; i < argc + envc; i++) {
-		char *string = take_string(&at, end);
-		if (!string) {
-			exec_request_free(out);
-			return "request cut short";
-		}
-		strings[i < argc ? i : i + 1] = string;
-	}
-	if (at != end || !out->argv[0][0]) {
-		const char *why = at != end ? "bytes after the last string" : "empty program name";
+	out->command_count = (int)commands;
+	uint8_t *counts = payload + FIXED + limits * LIMIT;
+	const char *wrong = parse_limits(payload + FIXED, limits, out);
+	if (!wrong)
+		wrong = parse_strings(counts + commands * 4, payload + length, counts, envc, out);
+	if (wrong)
 		exec_request_free(out);
-		return why;
-	}
-	return NULL;
+	return wrong;
 }
 
 void exec_request_free(struct exec_request *request) {
-	free(request->argv);
-	request->argv = request->env = NULL;
+	/* All strings' pointers are one allocation, that of the first command. */
+	if (request->commands)
+		free(request->commands[0]);
+	free(request->commands);
+	request->commands = NULL;
+	request->env = NULL;
+}
+
+const char *stage_head_parse(const uint8_t *bytes, uint64_t left, struct stage_head *out) {
+	*out = (struct stage_head){.mode = get_u32(bytes),
+		.path_length = get_u32(bytes + 4),
+		.user_length = get_u32(bytes + 8),
+		.size = get_u64(bytes + 16)};
+	if (out->mode > 07777 || !out->path_length || out->path_length > STAGE_PATH_MAX || out->user_length > STAGE_USER_MAX)
+		return "a staged file has no such mode, path or user";
+	uint64_t names = out->path_length + out->user_length;
+	return names > left || out->size > left - names ? "a staged file is cut short" : NULL;
 }

@@ -28,8 +28,10 @@ enum frame_type {
 	FRAME_STDIN_CLOSE = 0x03, /* empty */
 	FRAME_SIGNAL = 0x04,      /* u32 signal number, sent to the process group */
 	FRAME_RESIZE = 0x05,      /* u16 columns, u16 rows */
+	FRAME_STAGE = 0x06,       /* bytes of the staged files; goes against the credit of stdin, and before it */
+	/* either connection, host to guest */
+	FRAME_PING = 0x11, /* u64 token */
 	/* control connection, host to guest */
-	FRAME_PING = 0x11,     /* u64 token */
 	FRAME_SHUTDOWN = 0x12, /* u32 ms between SIGTERM and SIGKILL */
 	FRAME_SYNC = 0x13,     /* see sync.h */
 	FRAME_FREEZE = 0x14,   /* u32 ms in which all processes must have stopped */
@@ -38,12 +40,13 @@ enum frame_type {
 	FRAME_STARTED = 0x41,      /* u32 pid */
 	FRAME_STDOUT = 0x42,       /* bytes; of a terminal, all output */
 	FRAME_STDERR = 0x43,       /* bytes */
-	FRAME_EXIT = 0x44,         /* u32 exit_kind, u32 code or signal, u32 timed out, u32 0, u64 KiB, u64 us */
+	FRAME_EXIT = 0x44,         /* u32 exit_kind, u32 code or signal, u32 timed out, u32 1 if another command follows,
+	                            * u64 peak KiB, u64 us */
 	FRAME_ERROR = 0x45,        /* u32 error_kind, u32 errno, message */
-	FRAME_STDIN_CREDIT = 0x46, /* u32 bytes taken by the process */
+	FRAME_STDIN_CREDIT = 0x46, /* u32 bytes of STDIN and STAGE taken by the process */
 	/* control connection, guest to host */
 	FRAME_HELLO = 0x51,  /* u32 version, u32 hello_flags, u64 ns since boot at agent start, u64 ns when ready */
-	FRAME_PONG = 0x52,   /* u64 token */
+	FRAME_PONG = 0x52,   /* u64 token; on either connection */
 	FRAME_FAILED = 0x53, /* message: why the machine could not be set up */
 	FRAME_SYNCED = 0x54, /* empty */
 	FRAME_FROZEN = 0x55, /* u32 0, or errno and a message: what did not stop; everything runs again then */
@@ -62,6 +65,7 @@ enum error_kind {
 	ERROR_CWD = 5,
 	ERROR_RESOURCES = 6,
 	ERROR_FILE = 7,
+	ERROR_TOO_LARGE = 8, /* arguments and environment, for execve(2) */
 };
 
 enum exec_flags {
@@ -78,19 +82,44 @@ struct frame {
 	const uint8_t *payload;
 };
 
-/* Payload: u32 version, u32 flags, u32 timeout in ms (0: none), u16 columns, u16 rows, u32 argc, u32 envc,
- * then NUL-terminated strings: cwd, user, argv, env. */
+/* An rlimit of the request, by the numbers of Linux; RLIM_INFINITY is all ones. */
+struct exec_limit {
+	int resource;
+	uint64_t soft, hard;
+};
+
+enum { EXEC_LIMITS_MAX = 16, EXEC_COMMANDS_MAX = 256 };
+
+/* Payload: u32 version, u32 flags, u32 timeout in ms (0: none), u16 columns, u16 rows, u32 commands, u32 envc,
+ * u32 limits, u32 0, u64 staged bytes, then for each limit u32 resource, u32 0, u64 soft, u64 hard, then for each
+ * command u32 argc, then NUL-terminated strings: cwd, user, argv of each command, env. */
 struct exec_request {
 	uint32_t flags;
 	uint32_t timeout_ms;
 	uint16_t columns, rows;
+	uint64_t staged; /* bytes of FRAME_STAGE that follow the request */
+	int limit_count, command_count;
+	struct exec_limit limits[EXEC_LIMITS_MAX];
 	char *cwd, *user;
-	char **argv, **env; /* NULL-terminated; one allocation, see exec_request_free */
+	char ***commands; /* run one after the other, as long as they succeed */
+	char **env;       /* NULL-terminated, as every argv; see exec_request_free */
+};
+
+/* Head of one staged file: u32 mode, u32 length of path, u32 length of user, u32 0, u64 size; path, user and the
+ * file's bytes follow. */
+enum { STAGE_HEAD = 24, STAGE_PATH_MAX = 4095, STAGE_USER_MAX = 255 };
+
+struct stage_head {
+	uint32_t mode, path_length, user_length;
+	uint64_t size;
 };
 
 /* Size of the whole frame at the start of `bytes`, 0 when its header is not complete, -1 when no such frame may be
  * sent to the agent. The frame is all there when the result is at most `length`; only then `out->payload` is set. */
 long frame_parse(const uint8_t *bytes, size_t length, struct frame *out);
+
+/* Parses the STAGE_HEAD bytes before a file, of which `left` bytes of the request follow. Returns NULL, or what is wrong. */
+const char *stage_head_parse(const uint8_t *bytes, uint64_t left, struct stage_head *out);
 
 /* Parses the payload of FRAME_EXEC. Strings point into `payload`. Returns NULL, or what is wrong with it. */
 const char *exec_request_parse(uint8_t *payload, size_t length, struct exec_request *out);

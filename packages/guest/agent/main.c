@@ -4,17 +4,21 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "boot.h"
+#include "cgroup.h"
 #include "channel.h"
 #include "control.h"
 #include "frame.h"
@@ -115,6 +119,14 @@ static int watch_children(void) {
 	return signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* However many processes want to run, the agent answers. What it starts does not inherit that (sched(7)). */
+static void put_first(void) {
+	struct sched_param none = {0};
+	/* musl's function of that name refuses to work. */
+	if (!syscall(SYS_sched_setscheduler, 0, SCHED_OTHER | SCHED_RESET_ON_FORK, &none))
+		setpriority(PRIO_PROCESS, 0, -20);
+}
+
 int main(int argc, char **argv) {
 	uint64_t start_ns = now_ns();
 	is_init = getpid() == 1;
@@ -151,8 +163,11 @@ int main(int argc, char **argv) {
 	source_watch(&signals, EPOLLIN);
 
 	/* As an ordinary process it would stop this host. */
-	if (is_init)
+	if (is_init) {
 		freeze_open();
+		cgroups_open();
+		put_first();
+	}
 	control_open(start_ns,
 		&(struct control_events){
 			.shutdown = on_shutdown, .sync = on_sync, .freeze = on_freeze, .thaw = thaw, .frozen = frozen});

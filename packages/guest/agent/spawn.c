@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <termios.h>
@@ -17,7 +18,9 @@
 
 #include "account.h"
 #include "builtin.h"
+#include "cgroup.h"
 #include "freeze.h"
+#include "stage.h"
 
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER 0x5441
@@ -89,6 +92,11 @@ static _Noreturn void execute(char *const *argv, char *const *env) {
 		errno = denied ? denied : ENOENT;
 	}
 	int code = errno;
+	if (code == E2BIG)
+		fail(ERROR_TOO_LARGE, code, "%s: its arguments and environment are more than a program can be given", name);
+	/* EAGAIN: the user has as many processes as RLIMIT_NPROC allows. */
+	if (code == EAGAIN || code == ENOMEM)
+		fail(ERROR_RESOURCES, code, "%s: cannot be executed: %s", name, strerror(code));
 	if (code != ENOENT && code != ENOTDIR)
 		fail(ERROR_NOT_EXECUTABLE, code, "%s: cannot be executed: %s", name, strerror(code));
 	/* The kernel says ENOENT also for a script or binary whose interpreter is missing. */
@@ -96,19 +104,53 @@ static _Noreturn void execute(char *const *argv, char *const *env) {
 	fail(ERROR_NOT_FOUND, code, exists ? "%s: its interpreter is not in the guest" : "%s: not found", name);
 }
 
-static _Noreturn void child(const struct exec_request *request, int in, int out, int err) {
+/* The ends that a child is given. */
+struct ends {
+	int in, out, err, stage, status;
+};
+
+/* Puts the status pipe at 3 and the staged files at 4, and closes all else. It is close-on-exec, but a builtin does not
+ * exec: holding the other end of its own stdin, it would never see the end of it. */
+static int place_ends(const struct ends *ends) {
+	int status = fcntl(ends->status, F_DUPFD_CLOEXEC, 5);
+	int stage = ends->stage < 0 ? -1 : fcntl(ends->stage, F_DUPFD_CLOEXEC, 5);
+	if (status < 0 || (ends->stage >= 0 && stage < 0))
+		fail(ERROR_RESOURCES, errno, "cannot set up its pipes: %s", strerror(errno));
+	if (dup2(ends->in, 0) < 0 || dup2(ends->out, 1) < 0 || dup2(ends->err, 2) < 0)
+		fail(ERROR_RESOURCES, errno, "cannot set up standard streams: %s", strerror(errno));
+	status_fd = dup3(status, 3, O_CLOEXEC);
+	if (stage >= 0)
+		stage = dup3(stage, 4, O_CLOEXEC);
+	syscall(SYS_close_range, stage < 0 ? 4 : 5, ~0u, 0);
+	return stage;
+}
+
+static void stage(const struct exec_request *request, int fd, const struct account *account) {
+	char message[256];
+	int code = stage_files(fd, request->staged, account, message, sizeof message);
+	if (*message)
+		fail(code ? ERROR_FILE : ERROR_PROTOCOL, code, "%s", message);
+	close(fd);
+}
+
+/* Before the process gives up root: only root may raise a limit. */
+static void limit(const struct exec_request *request) {
+	for (int i = 0; i < request->limit_count; i++) {
+		const struct exec_limit *limit = &request->limits[i];
+		struct rlimit value = {.rlim_cur = limit->soft, .rlim_max = limit->hard};
+		if (setrlimit(limit->resource, &value))
+			fail(ERROR_RESOURCES, errno, "cannot set resource limit %d: %s", limit->resource, strerror(errno));
+	}
+}
+
+static _Noreturn void child(const struct exec_request *request, char **argv, const struct ends *ends) {
 	signal(SIGPIPE, SIG_DFL);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	setsid();
-	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
-		fail(ERROR_RESOURCES, errno, "cannot set up standard streams: %s", strerror(errno));
-	/* All else is close-on-exec, but a builtin does not exec: holding the other end of its own stdin, it would
-	 * never see the end of it. */
-	if (status_fd != 3 && dup3(status_fd, 3, O_CLOEXEC) == 3)
-		status_fd = 3;
-	syscall(SYS_close_range, status_fd == 3 ? 4 : status_fd + 1, ~0u, 0);
+	status_fd = ends->status;
+	int stage_fd = place_ends(ends);
 	if (request->flags & EXEC_TTY && ioctl(0, TIOCSCTTY, 0))
 		fail(ERROR_RESOURCES, errno, "cannot make the terminal the controlling one: %s", strerror(errno));
 
@@ -117,22 +159,25 @@ static _Noreturn void child(const struct exec_request *request, int in, int out,
 		fail(ERROR_UNKNOWN_USER, 0, "user \"%s\" is not in the guest's /etc/passwd and /etc/group", request->user);
 	if (request->flags & EXEC_TTY)
 		(void)!fchown(0, account.uid, (gid_t)-1);
+	umask(022);
+	if (stage_fd >= 0)
+		stage(request, stage_fd, &account);
+	limit(request);
 	/* An agent that is not root (as in tests) can only run processes as itself. */
 	bool change = !geteuid() || account.uid != geteuid() || account.gid != getegid();
 	if (change && (setgroups((size_t)account.group_count, account.groups) || setgid(account.gid) || setuid(account.uid)))
 		fail(ERROR_RESOURCES, errno, "cannot become user \"%s\": %s", request->user, strerror(errno));
 	if (chdir(*request->cwd ? request->cwd : "/"))
 		fail(ERROR_CWD, errno, "working directory %s: %s", request->cwd, strerror(errno));
-	umask(022);
 	if (request->flags & EXEC_BUILTIN) {
-		int code = builtin_open(request->argv);
+		int code = builtin_open(argv);
 		if (code)
-			fail(ERROR_FILE, code, "%s: %s", request->argv[1] ? request->argv[1] : request->argv[0], strerror(code));
+			fail(ERROR_FILE, code, "%s: %s", argv[1] ? argv[1] : argv[0], strerror(code));
 		close(status_fd);
 		_exit(builtin_run());
 	}
 	char **env = complete_env(request, &account);
-	execute(request->argv, env);
+	execute(argv, env);
 }
 
 static int open_terminal(const struct exec_request *request, int *peer) {
@@ -167,40 +212,44 @@ static void close_if_open(int fd) {
 		close(fd);
 }
 
-int spawn(const struct exec_request *request, struct spawned *out) {
-	int in = -1, stdout_end = -1, stderr_end = -1, status = -1;
-	*out = (struct spawned){.pid = -1, .input = -1, .output = -1, .errors = -1, .status = -1};
+static bool open_streams(const struct exec_request *request, bool first, struct spawned *out, struct ends *ends) {
+	if (open_pipe(&out->status, &ends->status, 0))
+		return false;
+	if (first && request->staged && open_pipe(&out->stage, &ends->stage, 1))
+		return false;
+	if (request->flags & EXEC_TTY)
+		return (out->output = open_terminal(request, &ends->in)) >= 0 &&
+			(out->input = fcntl(out->output, F_DUPFD_CLOEXEC, 0)) >= 0 &&
+			(ends->out = fcntl(ends->in, F_DUPFD_CLOEXEC, 0)) >= 0 &&
+			(ends->err = fcntl(ends->in, F_DUPFD_CLOEXEC, 0)) >= 0;
+	if (open_pipe(&out->output, &ends->out, 0) || open_pipe(&out->errors, &ends->err, 0))
+		return false;
+	if (request->flags & EXEC_STDIN)
+		return !open_pipe(&out->input, &ends->in, 1);
+	return (ends->in = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;
+}
 
-	int failed = open_pipe(&out->status, &status, 0);
-	if (request->flags & EXEC_TTY) {
-		failed = failed || (out->output = open_terminal(request, &in)) < 0 ||
-			(out->input = fcntl(out->output, F_DUPFD_CLOEXEC, 0)) < 0 ||
-			(stdout_end = fcntl(in, F_DUPFD_CLOEXEC, 0)) < 0 || (stderr_end = fcntl(in, F_DUPFD_CLOEXEC, 0)) < 0;
-	} else {
-		failed = failed || open_pipe(&out->output, &stdout_end, 0) || open_pipe(&out->errors, &stderr_end, 0);
-		if (request->flags & EXEC_STDIN)
-			failed = failed || open_pipe(&out->input, &in, 1);
-		else
-			failed = failed || (in = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0;
-	}
-	if (!failed) {
-		out->pid = freeze_fork(-1);
-		if (!out->pid) {
-			status_fd = status;
-			child(request, in, stdout_end, stderr_end);
-		}
-		failed = out->pid < 0;
+int spawn(const struct exec_request *request, int command, int group, struct spawned *out) {
+	*out = (struct spawned){.pid = -1, .input = -1, .output = -1, .errors = -1, .status = -1, .stage = -1};
+	struct ends ends = {-1, -1, -1, -1, -1};
+	bool ready = open_streams(request, !command, out, &ends);
+	if (ready) {
+		out->pid = freeze_fork(cgroup_directory(group));
+		if (!out->pid)
+			child(request, request->commands[command], &ends);
 	}
 	int code = errno;
-	close_if_open(in);
-	close_if_open(stdout_end);
-	close_if_open(stderr_end);
-	close_if_open(status);
-	if (!failed)
+	close_if_open(ends.in);
+	close_if_open(ends.out);
+	close_if_open(ends.err);
+	close_if_open(ends.stage);
+	close_if_open(ends.status);
+	if (out->pid > 0)
 		return 0;
 	close_if_open(out->input);
 	close_if_open(out->output);
 	close_if_open(out->errors);
 	close_if_open(out->status);
+	close_if_open(out->stage);
 	return code ? code : EIO;
 }

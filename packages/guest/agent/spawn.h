@@ -13,6 +13,7 @@ struct spawned {
 	int input;  /* written: stdin, or the terminal */
 	int output; /* read: stdout, or the terminal */
 	int errors; /* read: stderr */
+	int stage;  /* written: the staged files of the request, before the first command */
 	int status; /* read: a struct spawn_error when the program could not be started, else end of file */
 };
 
@@ -23,8 +24,8 @@ struct spawn_error {
 	char message[256];
 };
 
-/* Returns 0, or the errno for which no process could be made. All that may block or fail because of the guest's own
+/* Runs one of the request's commands in a group of cgroup.h. Returns 0, or the errno for which no process could be made. All that may block or fail because of the guest's own
  * files (its user database, working directory, program) happens in the new process, so it holds up nobody else. */
-int spawn(const struct exec_request *request, struct spawned *out);
+int spawn(const struct exec_request *request, int command, int group, struct spawned *out);
 
 #endif

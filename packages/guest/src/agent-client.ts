@@ -1,16 +1,29 @@
+import type { Patience } from "./answer-watch.js";
+import { collectOutput } from "./collect-output.js";
 import type { VsockConnector } from "./connector.js";
 import { AgentError } from "./errors.js";
-import { EXEC_BUILTIN, type ExecRequest, encodeExecRequest } from "./exec-request.js";
+import { ExecConnection, type ExecHandlers } from "./exec-connection.js";
+import {
+  type ChainRequest,
+  EXEC_BUILTIN,
+  type ExecRequest,
+  encodeExecRequest,
+} from "./exec-request.js";
 import { GuestFiles } from "./files/guest-files.js";
-import { EXEC_PORT, encodeFrame, FrameType } from "./frames.js";
+import { EXEC_PORT } from "./frames.js";
 import { GuestProcess, type ProcessOutput } from "./guest-process.js";
+import { encodeStagedFiles } from "./staged-files.js";
 
-/** A request together with what goes into and may come out of it. */
-export interface RunRequest extends ExecRequest {
-  /** Given to the process as its stdin. */
-  input?: string | Uint8Array;
+/** What is collected of a request. */
+export interface OutputOptions {
   /** Most bytes of stdout and stderr together; 64 MiB unless given. */
   maxOutputBytes?: number;
+}
+
+/** A request together with what goes into and may come out of it. */
+export interface RunRequest extends ExecRequest, OutputOptions {
+  /** Given to the process as its stdin. */
+  input?: string | Uint8Array;
 }
 
 /**
@@ -21,10 +34,12 @@ export class AgentClient {
   /** The guest's files. */
   readonly files: GuestFiles;
   readonly #connector: Pick<VsockConnector, "connect">;
+  readonly #patience: Patience;
 
-  constructor(connector: Pick<VsockConnector, "connect">) {
+  constructor(connector: Pick<VsockConnector, "connect">, patience: Patience = {}) {
     this.files = new GuestFiles((request) => this.#start(request, EXEC_BUILTIN));
     this.#connector = connector;
+    this.#patience = patience;
   }
 
   /**
@@ -38,25 +53,41 @@ export class AgentClient {
 
   /** Runs a process to its end and collects its output. Throws as {@link GuestProcess.output} does. */
   async run(request: RunRequest): Promise<ProcessOutput> {
-    return this.#run(request, 0);
+    const { input, maxOutputBytes } = request;
+    const open = this.#opener(input === undefined ? request : { ...request, stdin: true }, 0);
+    const [output] = await collectOutput(open, input, maxOutputBytes);
+    if (output === undefined) throw new AgentError("ERR_AGENT_PROTOCOL", "no command has ended");
+    return output;
+  }
+
+  /**
+   * Runs commands one after the other, as long as they succeed, in one round trip. Returns a result for each
+   * command that ran: the last one's may be a failure, and commands behind it were not started.
+   *
+   * @throws {@link AgentError} as {@link GuestProcess.exited} rejects, also when a command cannot be started.
+   */
+  async runChain(request: ChainRequest & OutputOptions): Promise<ProcessOutput[]> {
+    return collectOutput(this.#opener(request, 0), undefined, request.maxOutputBytes);
   }
 
   #start(request: ExecRequest, flags: number): GuestProcess {
-    const frame = encodeFrame(FrameType.EXEC, encodeExecRequest(request, flags));
-    const hasStdin = Boolean(request.stdin || request.tty);
-    const { signal } = request;
-    const connection = this.#connector.connect(EXEC_PORT, signal ? { signal } : {});
-    return new GuestProcess(connection, frame, hasStdin, signal);
+    return new GuestProcess(this.#opener(request, flags), Boolean(request.stdin || request.tty));
   }
 
-  async #run(request: RunRequest, flags: number): Promise<ProcessOutput> {
-    const { input, maxOutputBytes, ...exec } = request;
-    const process = this.#start(input === undefined ? exec : { ...exec, stdin: true }, flags);
-    if (input !== undefined) {
-      // A process may end without reading all of it; that is no failure of the request.
-      process.stdin.on("error", () => {});
-      process.stdin.end(input);
-    }
-    return process.output(maxOutputBytes);
+  #opener(
+    request: ExecRequest | ChainRequest,
+    flags: number,
+  ): (handlers: ExecHandlers) => ExecConnection {
+    const { signal, timeoutMs = 0, stageFiles = [] } = request;
+    const staged = encodeStagedFiles(stageFiles);
+    const stagedBytes = staged.reduce((sum, { length }) => sum + length, 0);
+    const payload = encodeExecRequest(request, stagedBytes, flags);
+    return (handlers) =>
+      new ExecConnection(
+        (connecting) => this.#connector.connect(EXEC_PORT, { signal: connecting }),
+        { payload, staged, timeoutMs, signal },
+        this.#patience,
+        handlers,
+      );
   }
 }

@@ -10,11 +10,11 @@ export const CONTROL_PORT = 1024;
 export const EXEC_PORT = 1025;
 
 export const FRAME_HEADER_SIZE = 5;
-/** Longest payload of STDIN, STDOUT and STDERR. */
+/** Longest payload of STDIN, STAGE, STDOUT and STDERR. */
 export const FRAME_DATA_MAX = 64 * 1024;
 /** Longest payload of EXEC: all strings of a request together. */
 export const FRAME_EXEC_MAX = 1024 * 1024;
-/** Bytes of stdin that may be under way beyond what the agent has given credit for. */
+/** Bytes of stdin and staged files that may be under way beyond what the agent has given credit for. */
 export const STDIN_WINDOW = 128 * 1024;
 const FRAME_SMALL_MAX = 1024;
 
@@ -25,6 +25,7 @@ export const FrameType = {
   STDIN_CLOSE: 0x03,
   SIGNAL: 0x04,
   RESIZE: 0x05,
+  STAGE: 0x06,
   PING: 0x11,
   SHUTDOWN: 0x12,
   SYNC: 0x13,

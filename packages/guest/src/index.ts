@@ -4,8 +4,9 @@
  *
  * @packageDocumentation
  */
-export { AgentClient, type RunRequest } from "./agent-client.js";
+export { AgentClient, type OutputOptions, type RunRequest } from "./agent-client.js";
 export { type AcceptOptions, AgentControl } from "./agent-control.js";
+export type { Patience } from "./answer-watch.js";
 export {
   type EnsureOptions,
   ensureAgent,
@@ -25,7 +26,8 @@ export type { VsockConnector } from "./connector.js";
 export type { Hello } from "./control-connection.js";
 export { type InitramfsEntry, writeInitramfs } from "./cpio.js";
 export { AgentError, GuestAssetError, GuestError, type GuestErrorCode } from "./errors.js";
-export type { ExecRequest, TerminalSize } from "./exec-request.js";
+export type { ExitStatus } from "./exec-connection.js";
+export type { ChainRequest, ExecOptions, ExecRequest, TerminalSize } from "./exec-request.js";
 export { GuestFileError } from "./files/file-error.js";
 export type { FileEntry, FileStat, FileType } from "./files/file-record.js";
 export type { FileChange, FileWatcher } from "./files/file-watcher.js";
@@ -37,6 +39,9 @@ export {
   type WriteFileOptions,
 } from "./files/guest-files.js";
 export { CONTROL_PORT, EXEC_PORT, PROTOCOL_VERSION } from "./frames.js";
-export { type ExitStatus, GuestProcess, type ProcessOutput } from "./guest-process.js";
+export { GuestProcess, type ProcessOutput } from "./guest-process.js";
 export { buildInitramfs } from "./initramfs.js";
+export { LINUX_SIGNALS, type LinuxSignal } from "./linux-signals.js";
+export type { ResourceLimit, ResourceLimits, ResourceName } from "./resource-limits.js";
+export type { StagedFile } from "./staged-files.js";
 export { randomMachineId, type SyncOptions } from "./sync-request.js";

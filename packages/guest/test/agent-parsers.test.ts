@@ -76,12 +76,12 @@ describe("the agent's parsers", () => {
     });
     const sync = encodeSyncRequest({ hostname: "box", machineId: "0".repeat(32), copy: true });
     const seeds = {
-      sync: Buffer.concat([Buffer.from([2]), encodeFrame(FrameType.SYNC, sync)]),
-      exec: Buffer.concat([Buffer.from([2]), encodeFrame(FrameType.EXEC, request)]),
+      sync: Buffer.concat([Buffer.from([3]), encodeFrame(FrameType.SYNC, sync)]),
+      exec: Buffer.concat([Buffer.from([3]), encodeFrame(FrameType.EXEC, request)]),
       cmdline: Buffer.from(
         "\x01quiet supermachine.mount=tag:/a%20b:ro,dax supermachine.disk=/dev/vdb:ext4:/c",
       ),
-      account: Buffer.from("\x04user:group\nuser:x:1:2:c:/home:/bin/sh\ngroup:x:3:user,other\n"),
+      account: Buffer.from("\x05user:group\nuser:x:1:2:c:/home:/bin/sh\ngroup:x:3:user,other\n"),
     };
     for (const [name, bytes] of Object.entries(seeds)) writeFileSync(join(corpus, name), bytes);
     const run = spawnSync(

@@ -24,10 +24,15 @@ static void fuzz_frames(const uint8_t *data, size_t size) {
 		struct exec_request request;
 		if (frame.type == FRAME_EXEC && !exec_request_parse(copy + at + FRAME_HEADER, frame.length, &request)) {
 			size_t total = strlen(request.cwd) + strlen(request.user);
-			for (char **string = request.argv; *string; string++)
-				total += strlen(*string);
+			for (int i = 0; i < request.command_count; i++) {
+				assert(*request.commands[i] && **request.commands[i]);
+				for (char **string = request.commands[i]; *string; string++)
+					total += strlen(*string);
+			}
 			for (char **string = request.env; *string; string++)
 				total += strlen(*string);
+			for (int i = 0; i < request.limit_count; i++)
+				assert(request.limits[i].resource < 16 && request.limits[i].soft <= request.limits[i].hard);
 			assert(total < frame.length);
 			exec_request_free(&request);
 		}
@@ -37,6 +42,19 @@ static void fuzz_frames(const uint8_t *data, size_t size) {
 		at += (size_t)length;
 	}
 	free(copy);
+}
+
+/* The files of a request, as stage.c walks them. */
+static void fuzz_staged(const uint8_t *data, size_t size) {
+	for (size_t left = size; left >= STAGE_HEAD;) {
+		struct stage_head head;
+		const uint8_t *at = data + (size - left);
+		if (stage_head_parse(at, left - STAGE_HEAD, &head))
+			break;
+		uint64_t record = STAGE_HEAD + head.path_length + head.user_length + head.size;
+		assert(head.path_length <= STAGE_PATH_MAX && head.user_length <= STAGE_USER_MAX && record <= left);
+		left -= record;
+	}
 }
 
 static void fuzz_cmdline(const uint8_t *data, size_t size) {
@@ -74,12 +92,15 @@ static void fuzz_account(const uint8_t *data, size_t size) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 	if (!size)
 		return 0;
-	switch (*data % 4) {
+	switch (*data % 5) {
 	case 0:
 		fuzz_account(data + 1, size - 1);
 		break;
 	case 1:
 		fuzz_cmdline(data + 1, size - 1);
+		break;
+	case 2:
+		fuzz_staged(data + 1, size - 1);
 		break;
 	default:
 		fuzz_frames(data + 1, size - 1);
