@@ -1,5 +1,5 @@
 import { AgentError, GuestError } from "../errors.js";
-import type { ExitStatus } from "../guest-process.js";
+import type { ExitStatus } from "../exec-connection.js";
 import { linuxErrnoName } from "./linux-errno.js";
 
 /** A file operation that the guest's kernel refused, or that could not be done there; `code` is `ERR_EXEC_FILE`. */
