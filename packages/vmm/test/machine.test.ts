@@ -53,6 +53,34 @@ requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
     expect(Buffer.concat(printed).toString()).toBe("hello\n");
   });
 
+  test("its metrics tell time, exits and memory, until it has ended", async () => {
+    const printed: Buffer[] = [];
+    const code = [
+      ...assemble.print("x\n"),
+      ...assemble.load(VIRTIO_MMIO_START),
+      ...assemble.spin(),
+    ];
+    const machine = start(code, {
+      devices: [new RngDevice()],
+      onConsole: (bytes) => printed.push(Buffer.from(bytes)),
+    });
+    await vi.waitFor(() => expect(printed).not.toEqual([]), 5000);
+    await vi.waitFor(
+      async () => expect((await machine.metrics()).vcpus[0]?.exits).toEqual({ io: 2, mmio: 1 }),
+      5000,
+    );
+    const { vcpus, memory, devices, uptimeSeconds, deviceThread } = await machine.metrics();
+    expect(vcpus[0]?.cpuSeconds).toBeGreaterThan(0);
+    expect(deviceThread?.cpuSeconds).toBeGreaterThan(0);
+    expect(uptimeSeconds).toBeGreaterThan(0);
+    expect(memory.sizeBytes).toBe(32 << 20);
+    expect(memory.residentBytes).toBeGreaterThan(0);
+    expect(memory.residentBytes).toBeLessThanOrEqual(32 << 20);
+    expect(devices).toMatchObject([{ type: "rng", interrupts: 0, queues: [{ requests: 0 }] }]);
+    await machine.stop();
+    await expect(machine.metrics()).rejects.toMatchObject({ code: "ERR_VMM_ENDED" });
+  });
+
   test("a reset after a panic message is a panic", async () => {
     const message = "Kernel panic - not syncing: out of luck\n";
     await using machine = start([...assemble.print(message), ...assemble.reset()]);
