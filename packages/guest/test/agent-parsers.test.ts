@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kernelCommandLine } from "../src/command-line.js";
 import { encodeExecRequest } from "../src/exec-request.js";
 import { encodeFrame, FrameType } from "../src/frames.js";
+import { encodeStagedFiles } from "../src/staged-files.js";
 import { encodeSyncRequest } from "../src/sync-request.js";
 
 const agent = fileURLToPath(new URL("../agent", import.meta.url));
@@ -73,11 +74,16 @@ describe("the agent's parsers", () => {
       env: { A: "1" },
       cwd: "/",
       user: "a:b",
+      rlimits: { nofile: 10, core: 0 },
     });
+    const chain = encodeExecRequest({ commands: [["true"], ["sh", "-c", "x"]] });
+    const staged = encodeStagedFiles([{ path: "/a/b", data: "x", user: "c" }]);
     const sync = encodeSyncRequest({ hostname: "box", machineId: "0".repeat(32), copy: true });
     const seeds = {
       sync: Buffer.concat([Buffer.from([3]), encodeFrame(FrameType.SYNC, sync)]),
       exec: Buffer.concat([Buffer.from([3]), encodeFrame(FrameType.EXEC, request)]),
+      chain: Buffer.concat([Buffer.from([3]), encodeFrame(FrameType.EXEC, chain)]),
+      staged: Buffer.concat([Buffer.from([2]), ...staged]),
       cmdline: Buffer.from(
         "\x01quiet supermachine.mount=tag:/a%20b:ro,dax supermachine.disk=/dev/vdb:ext4:/c",
       ),
