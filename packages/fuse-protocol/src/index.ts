@@ -472,5 +472,6 @@ export {
   XATTR_REPLACE,
   XATTR_SIZE_MAX,
 } from "./linux.js";
+export { opcodeName } from "./opcode-name.js";
 export { type Operation, operations } from "./operation.js";
 export { printReply, printRequest } from "./print.js";

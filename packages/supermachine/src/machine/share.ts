@@ -1,3 +1,4 @@
+import { opcodeName } from "@supermachine/fuse-protocol";
 import { Session } from "@supermachine/fuse-server";
 import type { FileWindow } from "@supermachine/hypervisor";
 import { DaxBackend, PosixBackend } from "@supermachine/posix-backend";
@@ -21,7 +22,7 @@ class ShareDevice extends FsDevice {
   constructor(tag: string, backend: PosixBackend, window?: FileWindow) {
     const session = new Session(backend);
     const repair = () => backend instanceof DaxBackend && backend.repair();
-    super({ tag, session, cacheWindow: window && cacheOf(window, repair) });
+    super({ tag, session, opcodeName, cacheWindow: window && cacheOf(window, repair) });
     this.#session = session;
     this.#backend = backend;
     this.#window = window;

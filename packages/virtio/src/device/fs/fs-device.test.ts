@@ -57,14 +57,15 @@ describe("FsDevice", () => {
   });
 
   test("counts requests by opcode", () => {
-    const device = new FsDevice({ tag: "t", session: reverser().session });
+    const opcodeName = (opcode: number) => (opcode === 15 ? "READ" : `opcode ${opcode}`);
+    const device = new FsDevice({ tag: "t", session: reverser().session, opcodeName });
     using driver = new MmioDriver(device).start();
     const request = (...header: number[]) => driver.request(1, [bytes(...header)], [8]);
     request(40, 0, 0, 0, 15, 0, 0, 0);
     request(40, 0, 0, 0, 15, 0, 0, 0);
     request(40, 0, 0, 0, 200, 0, 0, 0);
     request(1);
-    expect(device.counters()).toEqual({ opcode_15: 2, opcode_0: 2 });
+    expect(device.counters()).toEqual({ READ: 2, "opcode 0": 2 });
   });
 
   test("shows its cache window as shared memory region 0, and no other region", () => {

@@ -43,6 +43,8 @@ export interface FsOptions {
   readonly session: FuseRequestHandler;
   /** Default 1. */
   readonly requestQueues?: number;
+  /** Names an opcode in {@link FsDevice.counters}. Default: `opcode N`. */
+  readonly opcodeName?: ((opcode: number) => string) | undefined;
   /** How long to look for requests before waiting for a doorbell, as of `QueueServiceOptions`. */
   readonly pollMs?: number | undefined;
   /** Default: none, and the guest cannot mount with `-o dax`. The caller closes it after the device. */
@@ -92,6 +94,7 @@ export class FsDevice implements VirtioDevice {
   readonly sharedMemory: SharedMemoryRegion | undefined;
   readonly config = new Uint8Array(virtioFsConfig.size);
   readonly #session: FuseRequestHandler;
+  readonly #opcodeName: (opcode: number) => string;
   readonly #pollMs: number | undefined;
   readonly #onReset: (() => void) | undefined;
   /** Requests by opcode; those without one that is known count as 0. */
@@ -128,6 +131,7 @@ export class FsDevice implements VirtioDevice {
     );
     this.queueSizes = new Array<number>(1 + requestQueues).fill(QUEUE_SIZE);
     this.#session = options.session;
+    this.#opcodeName = options.opcodeName ?? ((opcode) => `opcode ${opcode}`);
     this.#pollMs = options.pollMs;
     this.#onReset = options.onReset;
   }
@@ -144,11 +148,11 @@ export class FsDevice implements VirtioDevice {
     this.#services[queueIndex]?.run();
   }
 
-  /** Requests by the number of their opcode, such as `opcode_15` for FUSE_READ; only those that came. */
+  /** Requests by their opcode; only those that came. */
   counters(): Record<string, number> {
     const counts: Record<string, number> = {};
     this.#opcodes.forEach((count, opcode) => {
-      if (count > 0) counts[`opcode_${opcode}`] = count;
+      if (count > 0) counts[this.#opcodeName(opcode)] = count;
     });
     return counts;
   }
