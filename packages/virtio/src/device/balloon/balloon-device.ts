@@ -144,7 +144,8 @@ export class BalloonDevice implements VirtioDevice {
   }
 
   /** @throws VirtioError `ERR_VIRTIO_STATE_MISMATCH` for what {@link BalloonDevice.saveState} did not give. */
-  restoreState(state: Uint8Array): void {
+  restoreState(state: Uint8Array | undefined): void {
+    if (state === undefined) return;
     if (state.length !== this.config.length) {
       throw new VirtioError(
         "ERR_VIRTIO_STATE_MISMATCH",
