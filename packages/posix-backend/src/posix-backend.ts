@@ -36,11 +36,13 @@ import type { WatcherAddress } from "./watch/remote-registry.js";
 import { watchAlone, watchFor } from "./watch/shared-watch.js";
 import type { WatchRecorder } from "./watch/watch-recorder.js";
 
-function requireLinux(): void {
-  if (process.platform === "linux" && (process.arch === "x64" || process.arch === "arm64")) return;
+function requirePlatform(): void {
+  const { platform, arch } = process;
+  const isSystem = platform === "linux" || platform === "darwin";
+  if (isSystem && (arch === "x64" || arch === "arm64")) return;
   throw new PosixBackendError(
     "ERR_POSIX_PLATFORM",
-    `PosixBackend does not run on ${process.platform} ${process.arch}; it needs 64-bit Linux`,
+    `PosixBackend does not run on ${platform} ${arch}; it needs 64-bit Linux or macOS`,
   );
 }
 
@@ -82,7 +84,7 @@ export class PosixBackend implements FsBackend, Disposable {
     options: PosixBackendOptions = {},
     watcher?: WatcherAddress,
   ) {
-    requireLinux();
+    requirePlatform();
     const settings = settingsOf(options);
     this.features = {
       killPrivileges: settings.killpriv,

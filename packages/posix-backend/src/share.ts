@@ -20,15 +20,23 @@ import { NameBuffer } from "./operations/name-buffer.js";
 import { isNetworkFileSystem } from "./operations/network-file-system.js";
 import { XattrMap } from "./operations/xattr-map.js";
 import type { Settings } from "./options.js";
-import { close, fstatfs, makeRoomForDescriptors, openAt, openPath } from "./platform/host.js";
+import {
+  close,
+  fstatfs,
+  isPortable,
+  makeRoomForDescriptors,
+  openAt,
+  openPath,
+} from "./platform/host.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
 import { statfsStruct } from "./syscalls/structs.js";
 
 const CAPABILITY = "security.capability";
 const PROC_SUPER_MAGIC = 0x9fa0n;
 
-/** An O_PATH handle of this process's /proc/self/fd, checked to be the real one. */
+/** An O_PATH handle of this process's /proc/self/fd, checked to be the real one; -1 where handles need none. */
 function openProc(): number {
+  if (isPortable) return -1;
   const fd = openPath("/proc/self/fd", O_PATH | O_DIRECTORY);
   const bytes = new Uint8Array(statfsStruct.size);
   if (fd >= 0 && fstatfs(fd, bytes) === 0) {
@@ -41,8 +49,9 @@ function openProc(): number {
   );
 }
 
-/** umask(2) cannot be read without changing it, for all threads, so it is read from /proc. */
+/** umask(2) cannot be read without changing it, for all threads, so it is read from /proc where that is. */
 function hostUmask(): number {
+  if (isPortable) return process.umask();
   const match = /^Umask:\s*([0-7]+)$/m.exec(readFileSync("/proc/self/status", "latin1"));
   return Number.parseInt(match?.[1] ?? "777", 8);
 }
@@ -56,7 +65,7 @@ export class Share implements Disposable {
   readonly inodes: InodeTable;
   readonly handles: HandleTable;
   readonly caller: Caller;
-  /** An O_PATH handle of /proc/self/fd, below which handles are reopened. */
+  /** An O_PATH handle of /proc/self/fd, below which Linux reopens handles; -1 elsewhere. */
   readonly procFd: number;
   /** The bits that the host takes away from the mode of every new file. */
   readonly hostUmask: number;
@@ -124,16 +133,20 @@ export class Share implements Disposable {
         memory,
         this.#thread,
         this.procFd,
-        settings.inodeFileHandles,
+        isPortable ? "never" : settings.inodeFileHandles,
         (nodeid) => this.handles.fdOf(nodeid),
       );
       if (found !== undefined) this.inodes.setRoot(found.fd, this.stat);
       this.#memory = memory;
       this.reportsAtClose = isNetworkFileSystem(this.inodes.rootFd);
     } catch (error) {
-      close(this.procFd);
+      this.#closeProc();
       throw error;
     }
+  }
+
+  #closeProc(): void {
+    if (this.procFd >= 0) close(this.procFd);
   }
 
   /** Opens the root, `stat` set to its attributes, and allocates the memory of its nodes. */
@@ -148,7 +161,8 @@ export class Share implements Disposable {
       );
     }
     const { inodeFileHandles } = this.settings;
-    const mountFd = inodeFileHandles === "never" ? -1 : openMount(this.procFd, fd, this.stat.mode);
+    const hasNone = inodeFileHandles === "never" || isPortable;
+    const mountFd = hasNone ? -1 : openMount(this.procFd, fd, this.stat.mode);
     if (mountFd >= 0) close(mountFd);
     else if (inodeFileHandles === "mandatory") {
       close(fd);
@@ -257,7 +271,7 @@ export class Share implements Disposable {
       this.inodes.detach();
     }
     detachThread(this.#memory, this.#thread);
-    close(this.procFd);
+    this.#closeProc();
   }
 
   [Symbol.dispose](): void {

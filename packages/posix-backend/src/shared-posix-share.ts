@@ -2,6 +2,7 @@ import type { Notifier } from "@supermachine/fuse-server";
 import { PosixBackendError } from "./error.js";
 import { MAX_THREADS } from "./nodes/node-memory.js";
 import { type PosixBackendOptions, settingsOf } from "./options.js";
+import { isPortable } from "./platform/host.js";
 import { Share } from "./share.js";
 import type { WatcherAddress } from "./watch/remote-registry.js";
 import { SharedWatch } from "./watch/shared-watch.js";
@@ -43,6 +44,12 @@ export class SharedPosixShare implements Disposable {
   /** @throws `PosixBackendError` as `PosixBackend` does. */
   constructor(root: string, options: SharedPosixShareOptions = {}) {
     const { threads = 4, ...backendOptions } = options;
+    if (isPortable) {
+      throw new PosixBackendError(
+        "ERR_POSIX_PLATFORM",
+        "several threads can share a directory on Linux only; use a PosixBackend",
+      );
+    }
     if (!Number.isInteger(threads) || threads < 1 || threads >= MAX_THREADS) {
       throw new PosixBackendError(
         "ERR_POSIX_OPTION",

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { EINVAL, EPERM, S_ISGID } from "@supermachine/fuse-protocol";
 import type { RequestContext } from "@supermachine/fuse-server";
+import { isPortable } from "../platform/host.js";
 import { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_MKNOD } from "../syscalls/constants.js";
 import {
   capget,
@@ -44,6 +45,8 @@ export class Caller {
   readonly #uid: number;
   readonly #gid: number;
   readonly #groups: readonly number[];
+  /** Files are made as this process's and then given to the caller: there are no ids of single threads. */
+  readonly givesFiles: boolean;
   /** The processes of the client are processes of this host. */
   seesProcesses = false;
   readonly #uids: IdMap | undefined;
@@ -58,8 +61,14 @@ export class Caller {
     const { uid, gid } = effectiveIds();
     this.#uid = uid;
     this.#gid = gid;
-    this.#groups = getgroups();
-    this.#enabled = uid === 0 && capget() && this.#canSwitch();
+    this.#groups = isPortable ? [] : getgroups();
+    this.#enabled = uid === 0 && !isPortable && capget() && this.#canSwitch();
+    this.givesFiles = uid === 0 && isPortable;
+  }
+
+  /** The user of this process. */
+  get ownUid(): number {
+    return this.#uid;
   }
 
   /** Whether files are created as the caller; otherwise they belong to the user of this process. */
@@ -82,6 +91,8 @@ export class Caller {
    */
   isMember(ctx: RequestContext, gid: number): boolean {
     if (this.hostGid(ctx.gid) === gid) return true;
+    const more = ctx.supplementaryGroup;
+    if (more !== undefined && this.hostGid(more) === gid) return true;
     return this.seesProcesses && groupsOf(ctx.pid).some((group) => this.hostGid(group) === gid);
   }
 
@@ -95,6 +106,7 @@ export class Caller {
     const uid = this.hostUid(ctx.uid);
     const gid = this.hostGid(ctx.gid);
     if (uid < 0 || gid < 0) return -EPERM;
+    if (this.givesFiles && (uid === NO_ID || gid === NO_ID)) return -EINVAL;
     if (!this.#enabled || (uid === this.#uid && gid === this.#gid)) return 0;
     if ((mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP) && uid !== 0) {
       const group = ctx.supplementaryGroup;

@@ -1,7 +1,8 @@
+import { S_IFMT } from "@supermachine/fuse-protocol";
 import type { FileHandle } from "./file-handle.js";
 import type { IdentityIndex } from "./identity-index.js";
 import { type NodeMemory, record } from "./node-memory.js";
-import { kindOf, NodeKind, volumeOf } from "./node-record.js";
+import { kindOf, NodeKind, typeOf, volumeOf } from "./node-record.js";
 import type { RecordedNames } from "./recorded-names.js";
 import type { StatBuffer } from "./stat-buffer.js";
 
@@ -51,10 +52,13 @@ export class NodeFinder {
         if (kind === NodeKind.alias && link !== undefined && this.#isLink(at, link)) return slot;
         continue;
       }
-      if (kind === NodeKind.pinned || memory.read(at + record.cachedBy) !== 0) return slot;
       if (kind === NodeKind.named) {
-        if (this.#names.bornAt(slot, [stat.birthSeconds, stat.birthNanoseconds])) return slot;
-      } else if (handle === undefined) return UNSURE;
+        const isBorn = this.#names.bornAt(slot, [stat.birthSeconds, stat.birthNanoseconds]);
+        if (isBorn && typeOf(meta) === (stat.mode & S_IFMT)) return slot;
+      } else if (kind === NodeKind.pinned) {
+        if (stat.isInodeOf(memory.read(at + record.fd))) return slot;
+      } else if (memory.read(at + record.cachedBy) !== 0) return slot;
+      else if (handle === undefined) return UNSURE;
       else if (handle.equals(memory, at)) return slot;
     }
     return 0;

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { addressOf } from "@supermachine-internal/libc";
 import { PosixBackendError } from "../error.js";
 import { RING_WORDS } from "../handles/position-ring.js";
-import { discardPages, yieldProcessor } from "../syscalls/inode-handles.js";
+import { discardPages, yieldProcessor } from "../platform/host.js";
 
 const WORD = 4;
 const PAGE = 4096;
@@ -236,8 +236,7 @@ export class NodeMemory {
 
   /** Gives the memory of a whole block of records back: they read as zeros. */
   discardBlock(block: number): void {
-    const at = BigInt(this.recordAt(block * BLOCK_SLOTS) * WORD);
-    discardPages(this.#address + at, BLOCK_SLOTS * RECORD_WORDS * WORD);
+    this.#discard(this.recordAt(block * BLOCK_SLOTS), BLOCK_SLOTS * RECORD_WORDS);
   }
 
   /** Gives back a page of hash buckets, all of them empty: the first whole one from bucket `first` on. */
@@ -245,7 +244,11 @@ export class NodeMemory {
     if (first + (2 * PAGE) / WORD > this.slots) return;
     const from = this.#address + BigInt((this.bucketsAt + first) * WORD);
     const aligned = (from + BigInt(PAGE - 1)) & ~BigInt(PAGE - 1);
-    discardPages(aligned, PAGE);
+    this.#discard(Number(aligned - this.#address) / WORD, PAGE / WORD);
+  }
+
+  #discard(at: number, count: number): void {
+    discardPages(this.#address + BigInt(at * WORD), this.words.subarray(at, at + count));
   }
 }
 

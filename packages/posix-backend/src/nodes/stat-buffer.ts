@@ -1,6 +1,6 @@
 import { FUSE_ATTR_DAX, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
 import type { Attr, StatxReply, StatxTime } from "@supermachine/fuse-server";
-import { statx, statxAt } from "../platform/host.js";
+import { isSameInode, statx, statxAt } from "../platform/host.js";
 import { statxStruct, statxTimestampStruct } from "../syscalls/structs.js";
 
 const at = statxStruct.offsets;
@@ -22,6 +22,11 @@ export class StatBuffer {
   /** Reads the attributes of a name below `dir`; a symbolic link in its place is not followed. */
   readName(dir: number, name: Uint8Array): number {
     return statxAt(dir, name, this.#bytes);
+  }
+
+  /** Whether a handle stands for this inode, whose number is that of the handle's. */
+  isInodeOf(fd: number): boolean {
+    return isSameInode(fd, this.#bytes);
   }
 
   /** Bytes. */

@@ -14,14 +14,14 @@ import {
 } from "@supermachine/fuse-protocol";
 import type { RequestContext } from "@supermachine/fuse-server";
 import * as sys from "../platform/host.js";
-import type { Share } from "../share.js";
 import {
   closeAside,
   copyFileRangeAside,
   fallocateAside,
   fdatasyncAside,
   fsyncAside,
-} from "../syscalls/aside.js";
+} from "../platform/host.js";
+import type { Share } from "../share.js";
 import { dropSetIdBits } from "./files.js";
 import { readAside, readCached, readInto, writeFrom } from "./io-vectors.js";
 import { dropMappedCapability } from "./xattrs.js";

@@ -31,9 +31,9 @@ import type { EntryReply, OpenReply, RequestContext } from "@supermachine/fuse-s
 import type { CachePolicy } from "../options.js";
 import * as sys from "../platform/host.js";
 import type { Share } from "../share.js";
-import { O_PATH, O_TMPFILE } from "../syscalls/constants.js";
-import { hasDefaultAcl } from "./access-control-list.js";
-import { bitsLostToUmask, changeIn, lookupName, maskedMode } from "./namespace.js";
+import { O_TMPFILE } from "../syscalls/constants.js";
+import { changeIn, lookupName } from "./namespace.js";
+import { complete, maskedMode, modeToMakeWith } from "./new-files.js";
 import { dropMappedCapability } from "./xattrs.js";
 
 const S_IXGRP = 0o010;
@@ -133,6 +133,7 @@ function deliverHandle(
  */
 function deliverCreated(
   share: Share,
+  ctx: RequestContext,
   fd: number,
   parent: number,
   parentFd: number,
@@ -142,12 +143,9 @@ function deliverCreated(
   opened: OpenReply,
 ): number {
   let failure = share.stat.read(fd);
-  const lost = bitsLostToUmask(share, mode);
-  if (failure === 0 && lost !== 0 && !hasDefaultAcl(parentFd)) {
-    failure = sys.fchmod(fd, (share.stat.mode & S_IALLUGO) | lost);
-    if (failure === 0) failure = share.stat.read(fd);
-  }
-  const handle = failure < 0 ? failure : sys.reopen(share.procFd, fd, O_PATH);
+  if (failure === 0) failure = complete(share, ctx, fd, parentFd, mode);
+  const name = parent === 0 ? undefined : share.name.bytes;
+  const handle = failure < 0 ? failure : sys.openMade(share.procFd, fd, parentFd, name);
   const result = handle < 0 ? handle : share.deliver(handle, parent, reply);
   if (result < 0) sys.close(fd);
   else deliverHandle(share, fd, reply.nodeid, flags, opened);
@@ -174,10 +172,11 @@ export function create(
   let fd = share.caller.assume(ctx, mode);
   // O_EXCL always: what exists already may be a device or a FIFO, which must not be opened.
   if (fd === 0) {
-    fd = sys.openAt(dir, share.name.bytes, host | O_CREAT | O_EXCL, masked & S_IALLUGO);
+    const bits = modeToMakeWith(share, masked);
+    fd = sys.openAt(dir, share.name.bytes, host | O_CREAT | O_EXCL, bits);
   }
   share.caller.restore();
-  if (fd >= 0) return deliverCreated(share, fd, parent, dir, masked, host, reply, opened);
+  if (fd >= 0) return deliverCreated(share, ctx, fd, parent, dir, masked, host, reply, opened);
   if (fd !== -EEXIST || (flags & O_EXCL) !== 0) return fd;
 
   const found = lookupName(share, parent, dir, reply);
@@ -209,5 +208,5 @@ export function tmpfile(
     fd = sys.openAt(directory, ".", host | O_TMPFILE | (flags & O_EXCL), masked & S_IALLUGO);
   }
   share.caller.restore();
-  return fd < 0 ? fd : deliverCreated(share, fd, 0, directory, masked, host, reply, opened);
+  return fd < 0 ? fd : deliverCreated(share, ctx, fd, 0, directory, masked, host, reply, opened);
 }

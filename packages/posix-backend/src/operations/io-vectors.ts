@@ -1,7 +1,6 @@
 import { EAGAIN } from "@supermachine/fuse-protocol";
 import { addressOf } from "@supermachine-internal/libc";
-import { pread, preadv, preadvCached, pwrite, pwritev } from "../platform/host.js";
-import { preadvAside } from "../syscalls/aside.js";
+import { pread, preadv, preadvAside, preadvCached, pwrite, pwritev } from "../platform/host.js";
 import { iovecStruct } from "../syscalls/structs.js";
 
 /** IOV_MAX: readv(2) takes no more at once. */

@@ -24,7 +24,6 @@ import {
 import type { EntryReply, RequestContext } from "@supermachine/fuse-server";
 import { StatBuffer } from "../nodes/stat-buffer.js";
 import {
-  chmodLink,
   close,
   linkAt,
   mkdirAt,
@@ -38,10 +37,8 @@ import {
 } from "../platform/host.js";
 import type { Share } from "../share.js";
 import { O_PATH } from "../syscalls/constants.js";
-import { hasDefaultAcl } from "./access-control-list.js";
 import { followLink } from "./follow-link.js";
-
-const S_IALLUGO = 0o7777;
+import { complete, giveLink, isJustMade, maskedMode, modeToMakeWith } from "./new-files.js";
 
 /** Neither success nor an errno. */
 const UNDECIDED = 1;
@@ -158,40 +155,23 @@ export function changeIn(share: Share, parent: number, name: string): number {
   return invalid < 0 ? invalid : directory;
 }
 
-/**
- * The mode to make a file with. A client that leaves the umask to the host means it to hold only where the
- * directory has no default access control list, as umask(2) says.
- */
-export function maskedMode(share: Share, parentFd: number, mode: number, umask: number): number {
-  return !share.appliesUmask || hasDefaultAcl(parentFd) ? mode : mode & ~(umask & 0o777);
-}
-
-/** The permission bits to add to a new file whose mode is in `share.stat`, as the host's umask took them. */
-export function bitsLostToUmask(share: Share, mode: number): number {
-  return mode & share.hostUmask & ~share.stat.mode & 0o777;
-}
-
-/** Delivers the node just made as `share.name`, which is of `type`, after undoing the host's umask. */
+/** Delivers the node made `since` then as `share.name`, which is of `type`. */
 function deliverNew(
   share: Share,
+  ctx: RequestContext,
   parent: number,
   parentFd: number,
   type: number,
   mode: number,
-  uid: number,
+  since: number,
   reply: EntryReply,
 ): number {
   const { stat } = share;
   const fd = openAt(parentFd, share.name.bytes, O_PATH);
   if (fd < 0) return fd;
   let failure = stat.read(fd);
-  const lost = bitsLostToUmask(share, mode);
-  // Someone on the host may have put another file in its place: leave the mode of that alone.
-  const owner = share.caller.hostUid(uid);
-  const isOurs = (stat.mode & S_IFMT) === type && (!share.caller.enabled || stat.uid === owner);
-  if (failure === 0 && lost !== 0 && isOurs && !hasDefaultAcl(parentFd)) {
-    failure = chmodLink(share.procFd, fd, (stat.mode & S_IALLUGO) | lost);
-    if (failure === 0) failure = stat.read(fd);
+  if (failure === 0 && isJustMade(share, type, share.caller.hostUid(ctx.uid), since)) {
+    failure = complete(share, ctx, fd, parentFd, mode);
   }
   if (failure < 0) {
     close(fd);
@@ -213,10 +193,12 @@ export function mkdir(
   if (dir < 0) return dir;
   if (share.inodes.full) return -ENFILE;
   const masked = maskedMode(share, dir, mode, umask);
+  const since = Date.now();
   let result = share.caller.assume(ctx, 0);
-  if (result === 0) result = mkdirAt(dir, share.name.bytes, masked & S_IALLUGO);
+  if (result === 0) result = mkdirAt(dir, share.name.bytes, modeToMakeWith(share, masked));
   share.caller.restore();
-  return result < 0 ? result : deliverNew(share, parent, dir, S_IFDIR, masked, ctx.uid, reply);
+  if (result < 0) return result;
+  return deliverNew(share, ctx, parent, dir, S_IFDIR, masked, since, reply);
 }
 
 /** A whiteout, as overlayfs makes them, is a character device that nobody can open. */
@@ -243,11 +225,13 @@ export function mknod(
   if (isDevice && !share.allowsDevices && !isWhiteout(type, rdev)) return -EPERM;
   if (share.inodes.full) return -ENFILE;
   const masked = maskedMode(share, dir, mode, umask);
-  const bits = type | (masked & S_IALLUGO);
+  const bits = type | modeToMakeWith(share, masked);
+  const since = Date.now();
   let result = share.caller.assume(ctx, mode, isDevice);
   if (result === 0) result = mknodAt(dir, share.name.bytes, bits, isDevice ? rdev : 0);
   share.caller.restore();
-  return result < 0 ? result : deliverNew(share, parent, dir, type, masked, ctx.uid, reply);
+  if (result < 0) return result;
+  return deliverNew(share, ctx, parent, dir, type, masked, since, reply);
 }
 
 export function symlink(
@@ -266,10 +250,13 @@ export function symlink(
   if (target.length >= PATH_MAX) return -ENAMETOOLONG;
   if (target.includes("\0")) return -EINVAL;
   const targetBytes = Buffer.concat([encodeName(target), Buffer.alloc(1)]);
+  const since = Date.now();
   let result = share.caller.assume(ctx, 0);
   if (result === 0) result = symlinkAt(targetBytes, dir, share.name.bytes);
   share.caller.restore();
-  return result < 0 ? result : lookupName(share, parent, dir, reply);
+  if (result < 0) return result;
+  giveLink(share, ctx, dir, since);
+  return lookupName(share, parent, dir, reply);
 }
 
 export function link(

@@ -30,7 +30,7 @@ import {
 
 test("flags of system calls become those of macOS", () => {
   expect(darwinOpenFlags(O_RDWR | O_CREAT | O_EXCL)).toBe(0x2 | 0x200 | 0x800);
-  expect(darwinOpenFlags(O_APPEND | O_TRUNC | O_NOCTTY)).toBe(0x8 | 0x400);
+  expect(darwinOpenFlags(O_APPEND | O_TRUNC | O_NOCTTY)).toBe(0x8 | 0x400 | 0x2_0000);
   expect(darwinOpenFlags(O_SYNC)).toBe(0x80 | 0x40_0000);
   expect(darwinRenameFlags(RENAME_NOREPLACE)).toBe(4);
   expect(darwinRenameFlags(RENAME_EXCHANGE)).toBe(2);

@@ -10,6 +10,7 @@ import {
   O_CREAT,
   O_DSYNC,
   O_EXCL,
+  O_NOCTTY,
   O_NONBLOCK,
   O_SYNC,
   O_TRUNC,
@@ -21,7 +22,7 @@ import {
   XATTR_REPLACE,
 } from "@supermachine/fuse-protocol";
 import { defineStruct } from "@supermachine-internal/struct";
-import { STATX_BASIC_STATS, STATX_BTIME } from "../syscalls/constants.js";
+import { O_DIRECTORY, STATX_BASIC_STATS, STATX_BTIME } from "../syscalls/constants.js";
 import { statfsStruct, statxStruct } from "../syscalls/structs.js";
 
 /** `struct stat` of sys/stat.h; each time is a `struct timespec` of two 64-bit numbers. */
@@ -90,6 +91,8 @@ const openFlags: readonly (readonly [linux: number, darwin: number])[] = [
   [O_CREAT, 0x200],
   [O_TRUNC, 0x400],
   [O_EXCL, 0x800],
+  [O_NOCTTY, 0x2_0000],
+  [O_DIRECTORY, 0x10_0000],
   [O_DSYNC, 0x40_0000],
 ];
 const DARWIN_O_SYNC = 0x80;
@@ -117,6 +120,28 @@ export function darwinXattrOptions(linux: number): number {
 export function darwinWhence(linux: number): number {
   if (linux === SEEK_DATA) return 4;
   return linux === SEEK_HOLE ? 3 : linux;
+}
+
+/** `struct sockaddr_un` of sys/un.h, whose path need not end with a NUL. */
+export const sockaddrUnStruct = defineStruct("sockaddr_un", 106, {
+  sun_len: "u8",
+  sun_family: "u8",
+  sun_path: { bytes: 104 },
+});
+const AF_UNIX = 1;
+
+/** The address of the socket `name` in the directory that a thread is in; undefined for a longer name. */
+export function darwinSocketAddress(name: Uint8Array): Uint8Array | undefined {
+  const length = name.indexOf(0);
+  const path = new Uint8Array(sockaddrUnStruct.size - sockaddrUnStruct.offsets.sun_path);
+  if (length >= path.length) return undefined;
+  path.set(name.subarray(0, length));
+  const address = new Uint8Array(sockaddrUnStruct.size);
+  sockaddrUnStruct.encode(
+    { sun_len: address.length, sun_family: AF_UNIX, sun_path: path },
+    address,
+  );
+  return address;
 }
 
 const stat = darwinStatStruct.offsets;

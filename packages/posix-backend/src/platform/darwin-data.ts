@@ -1,5 +1,5 @@
-/** Attributes and contents of open files on macOS: see `darwin.ts`. */
-import { EOPNOTSUPP, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from "@supermachine/fuse-protocol";
+/** Attributes and contents of files on macOS: see `darwin.ts`. */
+import { functionAside } from "../syscalls/aside.js";
 import { UTIME_NOW, UTIME_OMIT } from "../syscalls/constants.js";
 import type { CString } from "../syscalls/linux.js";
 import { timespecStruct } from "../syscalls/structs.js";
@@ -12,7 +12,8 @@ import {
   statfsFromDarwin,
   statxFromDarwin,
 } from "./darwin-abi.js";
-import { AT_FDCWD, inodePath, native, outcome, statBytes, statView } from "./darwin-native.js";
+import { linuxErrno } from "./darwin-errno.js";
+import { native, outcome, statBytes, statView } from "./darwin-native.js";
 
 const AT_EACCESS = 0x10;
 const AT_SYMLINK_NOFOLLOW = 0x20;
@@ -23,18 +24,21 @@ const F_PUNCHHOLE = 99;
 const F_ALLOCATEALL = 4;
 const F_PEOFPOSMODE = 3;
 const RLIMIT_NOFILE = 8;
+const MADV_FREE = 5;
+/** SYNC_VOLUME_FULLSYNC and SYNC_VOLUME_WAIT. */
+const SYNC_TO_THE_DISK = 0x1 | 0x2;
 
 const statAt = darwinStatStruct.offsets;
 
-export function statx(fd: number, out: Uint8Array): number {
+export function fstat(fd: number, statx: Uint8Array): number {
   const result = outcome(native.fstat(fd, statBytes));
-  if (result === 0) statxFromDarwin(statView, out);
+  if (result === 0) statxFromDarwin(statView, statx);
   return result;
 }
 
-export function statxAt(dir: number, name: CString, out: Uint8Array): number {
+export function fstatAt(dir: number, name: CString, statx: Uint8Array): number {
   const result = outcome(native.fstatat(dir, name, statBytes, AT_SYMLINK_NOFOLLOW));
-  if (result === 0) statxFromDarwin(statView, out);
+  if (result === 0) statxFromDarwin(statView, statx);
   return result;
 }
 
@@ -46,14 +50,11 @@ export function fstatfs(fd: number, out: Uint8Array): number {
   return result;
 }
 
-/** Whether the user of this process may do `mode` with what `fd` holds. */
-export function access(fd: number, mode: number): number {
-  const path = inodePath(fd);
-  if (typeof path === "number") return path;
-  return outcome(native.faccessat(AT_FDCWD, path, mode, AT_EACCESS));
+/** Whether the user of this process may do `mode` with a name. */
+export function accessAt(dir: number, name: CString, mode: number): number {
+  return outcome(native.faccessat(dir, name, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW));
 }
 
-/** Another fd of the same open file. */
 export function duplicate(fd: number): number {
   return outcome(native.duplicate(fd, F_DUPFD_CLOEXEC, "int", 0));
 }
@@ -70,11 +71,6 @@ export function preadv(fd: number, vectors: Uint8Array, count: number, offset: n
   return outcome(native.preadv(fd, vectors, count, offset));
 }
 
-/** macOS cannot say what it has cached. */
-export function preadvCached(): number {
-  return -EOPNOTSUPP;
-}
-
 export function pwritev(fd: number, vectors: Uint8Array, count: number, offset: number): number {
   return outcome(native.pwritev(fd, vectors, count, offset));
 }
@@ -83,16 +79,20 @@ export function fchmod(fd: number, mode: number): number {
   return outcome(native.fchmod(fd, mode));
 }
 
-export function chmodLink(_procFd: number, fd: number, mode: number): number {
-  return outcome(native.fchmod(fd, mode));
+export function fchmodAt(dir: number, name: CString, mode: number): number {
+  return outcome(native.fchmodat(dir, name, mode, AT_SYMLINK_NOFOLLOW));
 }
 
-export function chown(fd: number, uid: number, gid: number): number {
+export function fchown(fd: number, uid: number, gid: number): number {
   return outcome(native.fchown(fd, uid, gid));
 }
 
+export function fchownAt(dir: number, name: CString, uid: number, gid: number): number {
+  return outcome(native.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW));
+}
+
 /** UTIME_NOW and UTIME_OMIT are -1 and -2. */
-export function utimens(fd: number, times: Uint8Array): number {
+export function darwinTimes(times: Uint8Array): Uint8Array {
   const own = Uint8Array.from(times);
   const view = new DataView(own.buffer);
   for (let at = timespecStruct.offsets.tv_nsec; at < own.length; at += timespecStruct.size) {
@@ -100,62 +100,98 @@ export function utimens(fd: number, times: Uint8Array): number {
     if (nanoseconds === BigInt(UTIME_NOW)) view.setBigInt64(at, -1n, true);
     else if (nanoseconds === BigInt(UTIME_OMIT)) view.setBigInt64(at, -2n, true);
   }
-  return outcome(native.futimens(fd, own));
+  return own;
+}
+
+export function futimens(fd: number, times: Uint8Array): number {
+  return outcome(native.futimens(fd, darwinTimes(times)));
+}
+
+export function utimensAt(dir: number, name: CString, times: Uint8Array): number {
+  return outcome(native.utimensat(dir, name, darwinTimes(times), AT_SYMLINK_NOFOLLOW));
 }
 
 export function ftruncate(fd: number, size: number): number {
   return outcome(native.ftruncate(fd, size));
 }
 
-const noArgument = new Uint8Array(8);
-
-/** fsync(2) of macOS leaves data in the drive's cache; F_FULLFSYNC does not, where the volume knows it. */
-export function fsync(fd: number): number {
-  const result = outcome(native.fcntl(fd, F_FULLFSYNC, "void *", noArgument));
-  return result >= 0 ? 0 : outcome(native.fsync(fd));
-}
-
-/** Room for a file, or a hole in it; nothing else has a counterpart. */
-export function fallocate(fd: number, mode: number, offset: number, length: number): number {
-  if (mode === (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) {
-    const hole = new Uint8Array(fpunchholeStruct.size);
-    fpunchholeStruct.encode(
-      { fp_flags: 0, reserved: 0, fp_offset: BigInt(offset), fp_length: BigInt(length) },
-      hole,
-    );
-    return outcome(native.fcntl(fd, F_PUNCHHOLE, "void *", hole));
-  }
-  if (mode !== 0 && mode !== FALLOC_FL_KEEP_SIZE) return -EOPNOTSUPP;
+/** macOS makes room behind the end of what a file has, and nowhere else. */
+export function preallocate(fd: number, offset: number, length: number): number {
   const failure = outcome(native.fstat(fd, statBytes));
   if (failure < 0) return failure;
-  const size = Number(statView.getBigInt64(statAt.st_size, true));
-  const missing = offset + length - size;
-  if (missing <= 0) return 0;
+  const missing = BigInt(offset + length) - statView.getBigInt64(statAt.st_size, true);
+  if (missing <= 0n) return 0;
   const store = new Uint8Array(fstoreStruct.size);
   const fields = { fst_flags: F_ALLOCATEALL, fst_posmode: F_PEOFPOSMODE, fst_offset: 0n };
-  fstoreStruct.encode({ ...fields, fst_length: BigInt(missing), fst_bytesalloc: 0n }, store);
-  const result = outcome(native.fcntl(fd, F_PREALLOCATE, "void *", store));
-  return result < 0 || mode === FALLOC_FL_KEEP_SIZE ? result : ftruncate(fd, offset + length);
+  fstoreStruct.encode({ ...fields, fst_length: missing, fst_bytesalloc: 0n }, store);
+  return Math.min(outcome(native.fcntl(fd, F_PREALLOCATE, "void *", store)), 0);
 }
 
-export function setxattr(fd: number, name: CString, value: Uint8Array, flags: number): number {
+export function punchHole(fd: number, offset: number, length: number): number {
+  const hole = new Uint8Array(fpunchholeStruct.size);
+  fpunchholeStruct.encode(
+    { fp_flags: 0, reserved: 0, fp_offset: BigInt(offset), fp_length: BigInt(length) },
+    hole,
+  );
+  return Math.min(outcome(native.fcntl(fd, F_PUNCHHOLE, "void *", hole)), 0);
+}
+
+export const closeAside = functionAside<[fd: number]>("int close(int fd)", linuxErrno);
+export const preadvAside = functionAside<
+  [fd: number, vectors: Uint8Array, count: number, offset: number]
+>("intptr_t preadv(int d, const void *iov, int iovcnt, int64_t offset)", linuxErrno);
+
+const fullSync = functionAside<[fd: number, command: number, type: "int", argument: number]>(
+  "int fcntl(int fd, int cmd, ...)",
+  linuxErrno,
+);
+const plainSync = functionAside<[fd: number]>("int fsync(int fd)", linuxErrno);
+const volumeSync = functionAside<[fd: number, flags: number]>(
+  "int fsync_volume_np(int fd, int flags)",
+  linuxErrno,
+);
+
+/** fsync(2) of macOS leaves data in the drive's cache; F_FULLFSYNC does not, where the volume knows it. */
+export async function fsyncAside(fd: number): Promise<number> {
+  const result = await fullSync(fd, F_FULLFSYNC, "int", 0);
+  return result >= 0 ? 0 : plainSync(fd);
+}
+
+/** Whether a file's attributes are written as well, macOS does not tell apart. */
+export const fdatasyncAside = fsyncAside;
+
+export function syncfsAside(fd: number): Promise<number> {
+  return volumeSync(fd, SYNC_TO_THE_DISK);
+}
+
+// Of the resource fork, whose attribute has positions, only whole values are read and written: at position 0.
+
+export function fsetxattr(fd: number, name: CString, value: Uint8Array, flags: number): number {
   const options = darwinXattrOptions(flags);
   return outcome(native.fsetxattr(fd, name, value, value.length, 0, options));
 }
 
-export function getxattr(fd: number, name: CString, out: Uint8Array): number {
+export function fgetxattr(fd: number, name: CString, out: Uint8Array): number {
   return outcome(native.fgetxattr(fd, name, out, out.length, 0, 0));
 }
 
-export function listxattr(fd: number, out: Uint8Array): number {
+export function flistxattr(fd: number, out: Uint8Array): number {
   return outcome(native.flistxattr(fd, out, out.length, 0));
 }
 
-export function removexattr(fd: number, name: CString): number {
+export function fremovexattr(fd: number, name: CString): number {
   return outcome(native.fremovexattr(fd, name, 0));
 }
 
 /** Whatever `resource` says: this package asks for fds only. */
 export function getrlimit(_resource: number, out: Uint8Array): number {
   return outcome(native.getrlimit(RLIMIT_NOFILE, out));
+}
+
+export function freePages(address: bigint, length: number): void {
+  native.madvise(address, length, MADV_FREE);
+}
+
+export function yieldProcessor(): void {
+  native.schedYield();
 }

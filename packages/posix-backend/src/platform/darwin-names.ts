@@ -1,56 +1,68 @@
-/** Handles, names and listings on macOS: see `darwin.ts`. */
-import { constants } from "node:fs";
-import { ENOSYS, EOPNOTSUPP, ESTALE, S_IFIFO, S_IFMT, S_IFREG } from "@supermachine/fuse-protocol";
+/** Names, and opening them, on macOS: see `darwin.ts`. */
+import {
+  EACCES,
+  EINVAL,
+  EOPNOTSUPP,
+  O_CREAT,
+  O_EXCL,
+  O_WRONLY,
+  S_IFIFO,
+  S_IFMT,
+  S_IFREG,
+  S_IFSOCK,
+} from "@supermachine/fuse-protocol";
 import type { CString } from "../syscalls/linux.js";
-import { darwinOpenFlags, darwinRenameFlags, darwinWhence } from "./darwin-abi.js";
+import {
+  darwinOpenFlags,
+  darwinRenameFlags,
+  darwinSocketAddress,
+  darwinWhence,
+} from "./darwin-abi.js";
 import { DarwinListing } from "./darwin-listing.js";
 import { AT_FDCWD, inodePath, native, outcome, type Path } from "./darwin-native.js";
 
 const AT_REMOVEDIR = 0x80;
+const O_NONBLOCK = 0x4;
 const O_NOFOLLOW = 0x100;
 const O_EVTONLY = 0x8000;
-const O_SYMLINK = 0x20_0000;
+const O_NOCTTY = 0x2_0000;
+const O_DIRECTORY_OF_DARWIN = 0x10_0000;
 const O_CLOEXEC = 0x100_0000;
+const O_NOFOLLOW_ANY = 0x2000_0000;
+const O_EXEC = 0x4000_0000;
+/** `O_SEARCH`: names can be looked up below it, and it takes no permission to read. */
+const O_SEARCH = O_EXEC | O_DIRECTORY_OF_DARWIN;
+const F_GETPATH = 50;
+const PF_LOCAL = 1;
+const SOCK_STREAM = 1;
 
-/** Bits of the open flags that this package uses and Linux has alone. */
-const LINUX_O_PATH = 0o10000000;
-const LINUX_TMPFILE = 0o20000000;
-
-function open(dir: number, path: Path, flags: number, mode: number): number {
-  if ((flags & LINUX_TMPFILE) !== 0) return -EOPNOTSUPP;
-  const isHandle = (flags & LINUX_O_PATH) !== 0;
-  const how = isHandle ? O_EVTONLY | O_SYMLINK : darwinOpenFlags(flags) | O_NOFOLLOW;
-  const directory = flags & constants.O_DIRECTORY;
-  return outcome(native.openat(dir, path, how | directory | O_CLOEXEC, "int", mode));
+function open(dir: number, path: Path, how: number, mode = 0): number {
+  return outcome(native.openat(dir, path, how | O_CLOEXEC, "int", mode));
 }
 
-export function openPath(path: string, flags: number): number {
-  const directory = flags & constants.O_DIRECTORY;
-  return outcome(native.openat(AT_FDCWD, path, O_EVTONLY | directory | O_CLOEXEC, "int", 0));
+export function openDirectory(path: string): number {
+  return open(AT_FDCWD, path, O_DIRECTORY_OF_DARWIN);
 }
 
-export function openAt(dir: number, name: Path, flags: number, mode = 0): number {
-  return open(dir, name, flags, mode);
+/** O_EVTONLY lets the volume be unmounted; it takes the permission to read all the same. */
+export function hold(dir: number, name: CString, isDirectory: boolean): number {
+  if (!isDirectory) return open(dir, name, O_EVTONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+  const fd = open(dir, name, O_EVTONLY | O_DIRECTORY_OF_DARWIN | O_NOFOLLOW);
+  return fd === -EACCES ? open(dir, name, O_SEARCH | O_NOFOLLOW) : fd;
 }
 
-/** Verified: volumes without inode paths may answer with something else. */
-export function reopen(_procFd: number, fd: number, flags: number): number {
+export function openAt(dir: number, name: CString, flags: number, mode: number): number {
+  return open(dir, name, darwinOpenFlags(flags) | O_NOFOLLOW, mode);
+}
+
+/**
+ * By `/.vol/DEVICE/INODE`, the kernel's own path of an inode, which no rename can turn into that of another. Volumes
+ * without such paths have none, or answer with something else: whoever calls compares.
+ */
+export function openInode(fd: number, flags: number): number {
   const path = inodePath(fd);
   if (typeof path === "number") return path;
-  const opened = open(AT_FDCWD, path, flags, 0);
-  if (opened < 0) return opened;
-  if (inodePath(opened) === path) return opened;
-  close(opened);
-  return -ESTALE;
-}
-
-/** There is no RESOLVE_BENEATH: the policy `follow` shows links as links. */
-export function resolveAt(_dir: number, _path: CString, _resolve: number): number {
-  return -ENOSYS;
-}
-
-export function readMagicLink(_procFd: number, _fd: number, _out: Uint8Array): number {
-  return -ENOSYS;
+  return open(AT_FDCWD, path, darwinOpenFlags(flags) | O_NOFOLLOW_ANY | O_NONBLOCK);
 }
 
 export function close(fd: number): number {
@@ -58,28 +70,54 @@ export function close(fd: number): number {
   return outcome(native.close(fd));
 }
 
-export function mkdirAt(dir: number, name: CString, mode: number): number {
+/** `out` has room for PATH_MAX of macOS, 1024. */
+export function pathOf(fd: number, out: Uint8Array): number {
+  const failure = outcome(native.fcntl(fd, F_GETPATH, "void *", out));
+  return failure < 0 ? failure : out.indexOf(0);
+}
+
+export function makeDirectoryAt(dir: number, name: CString, mode: number): number {
   return outcome(native.mkdirat(dir, name, mode));
 }
 
-/** Regular files and FIFOs; sockets are made by bind(2) only, and devices are refused anyway. */
-export function mknodAt(dir: number, name: CString, mode: number, _device: number): number {
+/** Regular files, FIFOs and sockets; devices, whiteouts included, are not made on macOS. */
+export function makeNodeAt(dir: number, name: CString, mode: number, _device: number): number {
   const permissions = mode & ~S_IFMT;
-  if ((mode & S_IFMT) === S_IFIFO) return outcome(native.mkfifoat(dir, name, permissions));
-  if ((mode & S_IFMT) !== S_IFREG) return -EOPNOTSUPP;
-  const how = constants.O_CREAT | constants.O_EXCL | O_NOFOLLOW | O_CLOEXEC;
-  const fd = outcome(native.openat(dir, name, how, "int", permissions));
+  const type = mode & S_IFMT;
+  if (type === S_IFIFO) return outcome(native.mkfifoat(dir, name, permissions));
+  if (type === S_IFSOCK) return makeSocketAt(dir, name, permissions);
+  if (type !== S_IFREG) return -EOPNOTSUPP;
+  const fd = openAt(dir, name, O_WRONLY | O_CREAT | O_EXCL, permissions);
   return fd < 0 ? fd : close(fd);
+}
+
+/** bind(2) makes sockets, by a path: one from the directory that this thread alone is in meanwhile. */
+function makeSocketAt(dir: number, name: CString, mode: number): number {
+  const address = darwinSocketAddress(name);
+  if (address === undefined) return -EINVAL;
+  const socket = outcome(native.socket(PF_LOCAL, SOCK_STREAM, 0));
+  if (socket < 0) return socket;
+  let result = outcome(native.fchdirOfThread(dir));
+  if (result === 0) {
+    result = outcome(native.bind(socket, address, address.length));
+    native.fchdirOfThread(-1);
+  }
+  native.close(socket);
+  const AT_SYMLINK_NOFOLLOW = 0x20;
+  return result < 0 ? result : outcome(native.fchmodat(dir, name, mode, AT_SYMLINK_NOFOLLOW));
 }
 
 export function symlinkAt(target: CString, dir: number, name: CString): number {
   return outcome(native.symlinkat(target, dir, name));
 }
 
+export function readlinkAt(dir: number, name: CString, out: Uint8Array): number {
+  return outcome(native.readlinkat(dir, name, out, out.length));
+}
+
 /** link(2) would link what a symbolic link leads to; linkat(2) without AT_SYMLINK_FOLLOW links itself. */
-export function linkAt(_procFd: number, fd: number, dir: number, name: CString): number {
-  const path = inodePath(fd);
-  return typeof path === "number" ? path : outcome(native.linkat(AT_FDCWD, path, dir, name, 0));
+export function linkAt(oldDir: number, oldName: CString, dir: number, name: CString): number {
+  return outcome(native.linkat(oldDir, oldName, dir, name, 0));
 }
 
 export function unlinkAt(dir: number, name: CString): number {
@@ -98,15 +136,8 @@ export function renameAt(
   flags: number,
 ): number {
   const how = darwinRenameFlags(flags);
-  if (how === undefined) return -EOPNOTSUPP;
+  if (how === undefined) return -EINVAL;
   return outcome(native.renameatx(oldDir, oldName, newDir, newName, how));
-}
-
-export function readlink(fd: number, out: Uint8Array): number {
-  const path = inodePath(fd);
-  return typeof path === "number"
-    ? path
-    : outcome(native.readlinkat(AT_FDCWD, path, out, out.length));
 }
 
 const listings = new Map<number, DarwinListing>();

@@ -83,6 +83,27 @@ export const native = {
     "intptr_t readlinkat(int fd, const char *path, void *buf, size_t bufsize)",
   ),
   fchmod: lazyFunction<(fd: number, mode: number) => number>("int fchmod(int fd, uint16_t mode)"),
+  fchmodat: lazyFunction<(dir: number, path: Path, mode: number, flags: number) => number>(
+    "int fchmodat(int fd, const char *path, uint16_t mode, int flag)",
+  ),
+  fchownat: lazyFunction<
+    (dir: number, path: Path, uid: number, gid: number, flags: number) => number
+  >("int fchownat(int fd, const char *path, unsigned int owner, unsigned int group, int flag)"),
+  utimensat: lazyFunction<(dir: number, path: Path, times: Uint8Array, flags: number) => number>(
+    "int utimensat(int fd, const char *path, const void *times, int flag)",
+  ),
+  socket: lazyFunction<(domain: number, type: number, protocol: number) => number>(
+    "int socket(int domain, int type, int protocol)",
+  ),
+  bind: lazyFunction<(socket: number, address: Uint8Array, length: number) => number>(
+    "int bind(int socket, const void *address, uint32_t address_len)",
+  ),
+  /** Has this thread alone look relative paths up elsewhere; -1 ends that. */
+  fchdirOfThread: lazyFunction<(fd: number) => number>("int pthread_fchdir_np(int fd)"),
+  madvise: lazyFunction<(address: bigint, length: number, advice: number) => number>(
+    "int madvise(void *addr, size_t len, int advice)",
+  ),
+  schedYield: lazyFunction<() => number>("int sched_yield(void)"),
   fchown: lazyFunction<(fd: number, uid: number, gid: number) => number>(
     "int fchown(int fd, unsigned int owner, unsigned int group)",
   ),
@@ -92,7 +113,6 @@ export const native = {
   ftruncate: lazyFunction<(fd: number, size: number) => number>(
     "int ftruncate(int fd, int64_t length)",
   ),
-  fsync: lazyFunction<(fd: number) => number>("int fsync(int fd)"),
   fsetxattr: lazyFunction<
     (
       fd: number,

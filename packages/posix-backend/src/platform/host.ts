@@ -1,17 +1,23 @@
 /**
  * The system calls of the platform that this runs on, in the form of those of Linux.
+ *
+ * `SUPERMACHINE_POSIX_PLATFORM=portable` has Linux work as other systems do; tests set it.
  */
-import { ENOSYS } from "@supermachine/fuse-protocol";
-import * as linux from "../syscalls/linux.js";
-import * as darwin from "./darwin.js";
+import { darwinPosixCalls } from "./darwin.js";
+import * as linux from "./linux-calls.js";
+import { linuxPosixCalls } from "./portable/linux-posix-calls.js";
+import { portableCalls } from "./portable/portable-calls.js";
 
-type SystemCalls = typeof linux;
+/**
+ * Whether this platform has no more than POSIX, and handles are made of that: no /proc, no file handles, no ids of
+ * single threads, no inotify; and handles are known to one thread only.
+ */
+export const isPortable =
+  process.platform !== "linux" || process.env["SUPERMACHINE_POSIX_PLATFORM"] === "portable";
 
-/** What a platform does not have answers ENOSYS. */
-export function systemCalls(platform: NodeJS.Platform): SystemCalls {
-  if (platform !== "darwin") return linux;
-  const missing = Object.keys(linux).map((name) => [name, () => -ENOSYS]);
-  return { ...Object.fromEntries(missing), ...darwin };
+function systemCalls(): typeof linux {
+  if (!isPortable) return linux;
+  return portableCalls(process.platform === "linux" ? linuxPosixCalls : darwinPosixCalls);
 }
 
 export const {
@@ -19,15 +25,22 @@ export const {
   chmodLink,
   chown,
   close,
+  closeAside,
   copyFileRange,
+  copyFileRangeAside,
+  discardPages,
   duplicate,
   fallocate,
+  fallocateAside,
   fchmod,
+  fdatasyncAside,
   fstatfs,
+  fsyncAside,
   ftruncate,
   getdents64,
   getrlimit,
   getxattr,
+  isSameInode,
   linkAt,
   listxattr,
   lseek,
@@ -35,9 +48,11 @@ export const {
   mkdirAt,
   mknodAt,
   openAt,
+  openMade,
   openPath,
   pread,
   preadv,
+  preadvAside,
   preadvCached,
   pwrite,
   pwritev,
@@ -52,6 +67,8 @@ export const {
   statx,
   statxAt,
   symlinkAt,
+  syncfsAside,
   unlinkAt,
   utimens,
-} = systemCalls(process.platform);
+  yieldProcessor,
+} = systemCalls();

@@ -3,9 +3,8 @@
  * to the result or a negated errno, and never rejects. What the call works on, fds and memory, must
  * stay until then.
  */
-import { EIO, ENOSYS } from "@supermachine/fuse-protocol";
+import { EIO } from "@supermachine/fuse-protocol";
 import { cLibrary, lastErrno } from "@supermachine-internal/libc";
-import * as darwin from "../platform/darwin.js";
 
 type Callback = (error: unknown, result: number | bigint) => void;
 
@@ -13,12 +12,11 @@ interface AsyncFunction {
   async(...argumentsAndCallback: unknown[]): void;
 }
 
-/** @param onDarwin - What stands in on macOS, on the calling thread; without it the answer is ENOSYS. */
-function functionAside<T extends unknown[]>(
+/** @param errnoOf - What the wire has for an errno of this platform. */
+export function functionAside<T extends unknown[]>(
   prototype: string,
-  onDarwin: (...values: T) => number = () => -ENOSYS,
+  errnoOf: (errno: number) => number = (errno) => errno,
 ): (...values: T) => Promise<number> {
-  if (process.platform === "darwin") return async (...values) => onDarwin(...values);
   let native: AsyncFunction | undefined;
   return (...values) =>
     new Promise((resolve) => {
@@ -26,25 +24,25 @@ function functionAside<T extends unknown[]>(
       const done: Callback = (error, result) => {
         // koffi keeps the errno of the call for its callback.
         if (error !== null && error !== undefined) resolve(-EIO);
-        else resolve(result === -1 ? -lastErrno() : Number(result));
+        else resolve(result === -1 ? -errnoOf(lastErrno()) : Number(result));
       };
       native.async(...values, done);
     });
 }
 
-export const closeAside = functionAside<[fd: number]>("int close(int fd)", darwin.close);
-export const fsyncAside = functionAside<[fd: number]>("int fsync(int fd)", darwin.fsync);
-export const fdatasyncAside = functionAside<[fd: number]>("int fdatasync(int fd)", darwin.fsync);
+export const closeAside = functionAside<[fd: number]>("int close(int fd)");
+export const fsyncAside = functionAside<[fd: number]>("int fsync(int fd)");
+export const fdatasyncAside = functionAside<[fd: number]>("int fdatasync(int fd)");
 export const syncfsAside = functionAside<[fd: number]>("int syncfs(int fd)");
 
 export const fallocateAside = functionAside<
   [fd: number, mode: number, offset: number, length: number]
->("int fallocate64(int fd, int mode, int64_t offset, int64_t len)", darwin.fallocate);
+>("int fallocate64(int fd, int mode, int64_t offset, int64_t len)");
 
 /** `vectors` holds `count` packed `struct iovec`, at most 1024. */
 export const preadvAside = functionAside<
   [fd: number, vectors: Uint8Array, count: number, offset: number]
->("intptr_t preadv64(int fd, const void *iov, int iovcnt, int64_t offset)", darwin.preadv);
+>("intptr_t preadv64(int fd, const void *iov, int iovcnt, int64_t offset)");
 
 const copyNative = functionAside<
   [

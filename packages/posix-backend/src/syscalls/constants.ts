@@ -11,9 +11,10 @@ export const AT_EMPTY_PATH = 0x1000;
 
 export const O_PATH = 0o10000000;
 export const O_CLOEXEC = 0o2000000;
-/** Not defined where Node.js runs on another platform: never used there. */
-export const O_DIRECTORY = constants.O_DIRECTORY ?? 0;
-export const O_NOFOLLOW = constants.O_NOFOLLOW ?? 0;
+const isLinux = process.platform === "linux";
+/** Linux has other numbers on arm64. Elsewhere these stand for what they mean, and others go into calls. */
+export const O_DIRECTORY = isLinux ? constants.O_DIRECTORY : 0o200000;
+export const O_NOFOLLOW = isLinux ? constants.O_NOFOLLOW : 0o400000;
 /** `__O_TMPFILE | O_DIRECTORY`. */
 export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 

@@ -4,7 +4,7 @@ import { type Watch, watchReadable } from "@supermachine-internal/libc";
 import { PosixBackendError } from "../error.js";
 import { StatBuffer } from "../nodes/stat-buffer.js";
 import { NameBuffer } from "../operations/name-buffer.js";
-import { close } from "../platform/host.js";
+import { close, isPortable } from "../platform/host.js";
 import { ABSENT, type ClientView, NOTHING } from "./client-view.js";
 import {
   IN_ATTRIB,
@@ -80,6 +80,12 @@ export class PosixWatcher implements WatchRegistry, Disposable {
     this.#nodes = nodes;
     this.#view = view;
     this.#settings = settings;
+    if (isPortable) {
+      throw new PosixBackendError(
+        "ERR_POSIX_WATCH",
+        "watching for changes needs inotify of Linux; leave the option out",
+      );
+    }
     this.fd = inotifyInit();
     if (this.fd < 0) {
       throw new PosixBackendError(

@@ -1,0 +1,77 @@
+/** Allocating, punching and copying ranges of files by what every system has. */
+import { EOPNOTSUPP, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from "@supermachine/fuse-protocol";
+import { statfsStruct, statxStruct } from "../../syscalls/structs.js";
+import type { PosixCalls } from "./posix-calls.js";
+
+const PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+/** Bytes copied by one request: whoever asks for more asks again. */
+const COPIED_AT_ONCE = 1 << 20;
+
+const statx = new Uint8Array(statxStruct.size);
+const statxView = new DataView(statx.buffer);
+const statfs = new Uint8Array(statfsStruct.size);
+const statfsView = new DataView(statfs.buffer);
+let scratch: Uint8Array | undefined;
+
+function sizeOf(calls: PosixCalls, fd: number): number {
+  const failure = calls.fstat(fd, statx);
+  return failure < 0 ? failure : Number(statxView.getBigUint64(statxStruct.offsets.stx_size, true));
+}
+
+/** As fallocate(2): room for a file, or a hole in it; EOPNOTSUPP for all else. */
+export function allocate(
+  calls: PosixCalls,
+  fd: number,
+  mode: number,
+  offset: number,
+  length: number,
+): number {
+  if (mode === PUNCH) return punch(calls, fd, offset, length);
+  if (mode !== 0 && mode !== FALLOC_FL_KEEP_SIZE) return -EOPNOTSUPP;
+  const end = offset + length;
+  const failure = calls.preallocate(fd, offset, length);
+  if (failure < 0 || mode === FALLOC_FL_KEEP_SIZE) return failure;
+  const size = sizeOf(calls, fd);
+  return size < 0 || size >= end ? Math.min(size, 0) : calls.ftruncate(fd, end);
+}
+
+/** Whole blocks become holes; the bytes of a block beside them are written over. */
+function punch(calls: PosixCalls, fd: number, offset: number, length: number): number {
+  const size = sizeOf(calls, fd);
+  const failure = size < 0 ? size : calls.fstatfs(fd, statfs);
+  if (failure < 0) return failure;
+  const end = Math.min(offset + length, size);
+  if (offset >= end) return 0;
+  const block = Number(statfsView.getBigInt64(statfsStruct.offsets.f_bsize, true));
+  const first = Math.ceil(offset / block) * block;
+  // The last block may go on behind the end of the file.
+  const last = end === size ? Math.ceil(end / block) * block : Math.floor(end / block) * block;
+  if (first >= last) return writeZeros(calls, fd, offset, end);
+  const hole = calls.punchHole(fd, first, last - first);
+  const before = hole < 0 ? hole : writeZeros(calls, fd, offset, first);
+  return before < 0 ? before : writeZeros(calls, fd, last, end);
+}
+
+function writeZeros(calls: PosixCalls, fd: number, from: number, end: number): number {
+  for (let at = from; at < end; ) {
+    const written = calls.pwrite(fd, new Uint8Array(end - at), at);
+    if (written < 0) return written;
+    at += written;
+  }
+  return 0;
+}
+
+/** As copy_file_range(2), which may copy less than was asked for. */
+export function copyRange(
+  calls: PosixCalls,
+  from: number,
+  fromOffset: number,
+  to: number,
+  toOffset: number,
+  length: number,
+): number {
+  scratch ??= new Uint8Array(COPIED_AT_ONCE);
+  const bytes = scratch.subarray(0, Math.min(length, COPIED_AT_ONCE));
+  const read = calls.pread(from, bytes, fromOffset);
+  return read <= 0 ? read : calls.pwrite(to, bytes.subarray(0, read), toOffset);
+}
