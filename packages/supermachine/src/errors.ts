@@ -16,6 +16,20 @@ export type SupermachineErrorCode =
   | "ERR_VM_STOPPED"
   /** The process that runs the machine could not be started or died. */
   | "ERR_VM_PROCESS"
+  /** The machine's process did not answer within its limit. */
+  | "ERR_VM_TIMEOUT"
+  /** The machine's process speaks another version of the control protocol. */
+  | "ERR_VM_PROTOCOL"
+  /** A running machine has the name already. */
+  | "ERR_VM_NAME_TAKEN"
+  /** No running machine has the name or id. */
+  | "ERR_VM_NOT_FOUND"
+  /** What runs the guest cannot do this. */
+  | "ERR_VM_UNSUPPORTED"
+  /** What runs the guest cannot save or restore it. */
+  | "ERR_SNAPSHOT_UNSUPPORTED"
+  /** Input was written to a command that takes no more. */
+  | "ERR_EXEC_INPUT_CLOSED"
   /** A command printed more than the caller allowed to be collected. */
   | "ERR_EXEC_OUTPUT_LIMIT";
 

@@ -3,12 +3,36 @@
  *
  * @packageDocumentation
  */
+export type {
+  LinuxSignal,
+  ResourceLimit,
+  ResourceLimits,
+  ResourceName,
+  StagedFile,
+} from "@supermachine/guest";
 export { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 export type { MachineExit, MachineExitReason } from "@supermachine/vmm";
 export { SupermachineError, type SupermachineErrorCode } from "./errors.js";
-export type { CommandOptions, ExecOptions, ExecResult, SpawnOptions } from "./exec.js";
+export type { ChainOptions, CommandOptions, ExecOptions, SpawnOptions } from "./exec.js";
+export type { ExecResult, ExitResult } from "./exec-result.js";
 export { chooseHypervisor, type HypervisorChoice } from "./hypervisor/choice.js";
 export type { HypervisorName } from "./hypervisor/remembered.js";
 export { type HypervisorStatus, kvmStatus, qemuStatus } from "./hypervisor/status.js";
-export type { CachePolicy, HypervisorKind, SymlinkPolicy } from "./machine/config.js";
-export { type Mount, Vm, type VmOptions } from "./vm.js";
+export type {
+  CachePolicy,
+  EventOptions,
+  HypervisorKind,
+  LogEntry,
+  LogOptions,
+  LogSource,
+  MachineEvent,
+  MachineHealth,
+  MachineMetrics,
+  MachineStatus,
+  SaveOptions,
+  SymlinkPolicy,
+} from "./machine/config.js";
+export type { VmDescription, VmParameters } from "./machine/description.js";
+export { Vm } from "./vm.js";
+export type { Mount, VmOptions } from "./vm-options.js";
+export type { OutputChunk, VmProcess } from "./vm-process.js";

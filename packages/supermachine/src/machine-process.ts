@@ -1,60 +1,62 @@
 /**
- * The process of one machine. It lives as long as the machine and its parent: when the channel to
- * the parent closes, however the parent ended, the machine is stopped and the process ends.
+ * The process of one machine. It lives as long as the machine and its parent: when the channel to the
+ * parent closes, however the parent ended, the machine is stopped and the process ends. A detached
+ * machine needs its parent only until it is up.
  *
  * @packageDocumentation
  */
-import { toPlainError } from "./errors.js";
-import type { RunningMachine } from "./machine/config.js";
-import type { FromMachineProcess, ToMachineProcess } from "./machine/messages.js";
-import { type MachineStarter, prepareInline } from "./machine/starter.js";
-import { serveVsock } from "./machine/vsock-socket.js";
+import type { HypervisorKind } from "./machine/config.js";
+import { MachineHost } from "./machine/host.js";
+import { MachineService } from "./machine/service.js";
+import type { Listening } from "./machine/spawn.js";
+import { prepareBare } from "./machine/starter.js";
 
-let starter: MachineStarter | undefined;
-let machine: RunningMachine | undefined;
-let stopping = false;
+const [hypervisor, cpus] = process.argv.slice(2);
+const prepared = prepareBare(hypervisor as HypervisorKind, Number(cpus));
+const abandoned = new AbortController();
+let service: MachineService | undefined;
+let host: MachineHost | undefined;
+let starting = false;
+let detached = false;
 
-function send(message: FromMachineProcess): void {
-  if (process.connected) process.send?.(message);
-}
-
-async function stop(): Promise<void> {
-  stopping = true;
-  // Of these only one has something to end: a starter that has started left its machine in charge.
-  starter?.[Symbol.dispose]();
-  await machine?.stop();
-  if (process.connected) process.disconnect();
-}
-
-async function start(message: Extract<ToMachineProcess, { type: "start" }>): Promise<void> {
-  let served: Promise<Disposable> | undefined;
-  try {
-    machine = await starter?.start(message.config, {
-      onVsock: (vsock) => {
-        served = serveVsock(vsock, message.vsockPath, message.guestPorts);
-      },
-      onConsole: (bytes) => send({ type: "console", bytes }),
-    });
-    if (machine === undefined) throw new Error("not prepared");
-    await served;
-    send({ type: "started" });
-    if (stopping) await machine.stop();
-    send({ type: "exited", exit: await machine.exited });
-  } catch (error) {
-    await machine?.stop();
-    send({ type: "failed", error: toPlainError(error) });
-  } finally {
-    (await served?.catch(() => undefined))?.[Symbol.dispose]();
-    if (process.connected) process.disconnect();
-  }
-}
-
-process.on("message", (message: ToMachineProcess) => {
-  if (message.type === "prepare") starter = prepareInline(message.hypervisor, message.cpus);
-  else void (message.type === "start" ? start(message) : stop());
-});
-process.on("disconnect", () => void stop());
+process.on("disconnect", () => void abandon());
 // A terminal sends these to the whole group; the parent decides what becomes of the machine.
-for (const signal of ["SIGINT", "SIGQUIT", "SIGHUP", "SIGTERM"] as const) {
+for (const signal of ["SIGINT", "SIGQUIT", "SIGHUP"] as const) {
   process.on(signal, () => {});
+}
+// What ends a service: a machine without a parent to decide heeds it.
+process.on("SIGTERM", () => void (detached ? host?.stop() : undefined));
+
+service = await MachineService.open(async ({ config, vm }, record) => {
+  const { signal } = abandoned;
+  starting = true;
+  try {
+    host = await MachineHost.start(config, prepared.start, record, { signal });
+  } catch (error) {
+    // After the client has the error.
+    setImmediate(() => void end());
+    throw error;
+  }
+  void host.exited.then(end);
+  // The parent may have gone in the meantime, with nobody else to know the machine yet.
+  if (!process.connected) await abandon();
+  detached = vm.detached;
+  return host;
+});
+// A parent that has gone already, or goes now, has not been heard of or will be.
+if (!process.connected) await end();
+else process.send?.({ directory: service.directory } satisfies Listening, () => {});
+
+async function end(): Promise<void> {
+  prepared[Symbol.dispose]();
+  await service?.close();
+  process.exit();
+}
+
+async function abandon(): Promise<void> {
+  if (detached) return;
+  abandoned.abort();
+  // A start that is given up cleans up after itself, and ends the process.
+  if (host !== undefined) await host.kill();
+  else if (!starting && service !== undefined) await end();
 }

@@ -1,13 +1,22 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 /*
- * Each machine keeps its sockets in a private directory named after the process that owns it, so
- * that what a killed process left can be told from what is in use, and removed by the next one.
+ * Each machine keeps its sockets in a private directory named after the process that runs it, so that
+ * what a killed process left can be told from what is in use, and removed by the next one.
  */
 
-const NAME = /^(\d+)-(\d+)-/;
+const NAME = /^(\d+)-(\d+)-([0-9a-f]+)$/;
+const ID_BYTES = 6;
+
+/** A runtime directory whose process is alive. */
+export interface RuntimeEntry {
+  readonly path: string;
+  readonly id: string;
+  readonly pid: number;
+}
 
 function root(): string {
   const base = process.env["XDG_RUNTIME_DIR"];
@@ -21,24 +30,54 @@ function startTime(pid: number): string | undefined {
   try {
     // The command name, field 2, may hold spaces and parentheses: count from its last ")".
     const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)?.split(" ");
-    return fields?.[19];
+    const [state] = fields ?? [];
+    // A zombie has ended: only its parent has not looked yet.
+    return state === "Z" || state === "X" ? undefined : fields?.[19];
   } catch {
     return undefined;
   }
 }
 
-/** Removes directories whose owner no longer exists. */
-function sweep(directory: string): void {
-  for (const entry of readdirSync(directory)) {
-    const [, pid, started] = NAME.exec(entry) ?? [];
-    if (pid === undefined || startTime(Number(pid)) === started) continue;
-    rmSync(join(directory, entry), { recursive: true, force: true });
+function entryOf(path: string): { entry: RuntimeEntry; alive: boolean } | undefined {
+  const [, pid, started, id = ""] = NAME.exec(basename(path)) ?? [];
+  if (pid === undefined) return undefined;
+  const alive = startTime(Number(pid)) === started;
+  return { entry: { path, id, pid: Number(pid) }, alive };
+}
+
+/** The directories of living processes, after what dead ones left has been removed. */
+export function runtimeEntries(): RuntimeEntry[] {
+  const directory = root();
+  const live: RuntimeEntry[] = [];
+  for (const name of listing(directory)) {
+    const found = entryOf(join(directory, name));
+    if (found === undefined) continue;
+    if (found.alive) live.push(found.entry);
+    else rmSync(found.entry.path, { recursive: true, force: true });
   }
+  return live;
+}
+
+function listing(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    // Made with the first machine.
+    return [];
+  }
+}
+
+/** Kills the process whose directory this is, and removes what it leaves. */
+export function endOwner(path: string): void {
+  const found = entryOf(path);
+  if (found?.alive) process.kill(found.entry.pid, "SIGKILL");
 }
 
 /** A directory that only this user can enter, for the sockets of one machine; removed on dispose. */
 export class RuntimeDirectory implements Disposable {
   readonly path: string;
+  /** 12 hexadecimal digits, unique on this host. */
+  readonly id: string;
 
   constructor() {
     const directory = root();
@@ -47,9 +86,11 @@ export class RuntimeDirectory implements Disposable {
     if (uid !== userInfo().uid || (mode & 0o077) !== 0) {
       throw new Error(`${directory} is open to other users; remove it or set XDG_RUNTIME_DIR`);
     }
-    sweep(directory);
+    runtimeEntries();
+    this.id = randomBytes(ID_BYTES).toString("hex");
     const started = startTime(process.pid) ?? "0";
-    this.path = mkdtempSync(join(directory, `${process.pid}-${started}-`));
+    this.path = join(directory, `${process.pid}-${started}-${this.id}`);
+    mkdirSync(this.path, { mode: 0o700 });
   }
 
   [Symbol.dispose](): void {

@@ -29,7 +29,7 @@ export interface Share {
   readonly daxWindowMiB: number;
 }
 
-/** Everything needed to build a machine, as plain data: it may be built in another process. */
+/** Everything needed to run a machine, as plain data: it may be built in another process. */
 export interface MachineConfig {
   readonly memoryMiB: number;
   readonly cpus: number;
@@ -39,23 +39,132 @@ export interface MachineConfig {
   /** Path of the EROFS image of the root file system. */
   readonly rootfs: string;
   readonly shares: readonly Share[];
+  /** How long the guest may take until its agent answers, in milliseconds. */
+  readonly bootTimeoutMs: number;
+  /** Goes on from a snapshot of a machine with the same configuration instead of booting. */
+  readonly restore?: { readonly directory: string };
 }
 
-/** What a machine's starter hears. */
+/** What a {@link BareMachine} tells while it runs. */
 export interface MachineListener {
   /** The machine's vsock exists, and its guest does not run yet: the time to listen. */
   onVsock(vsock: VsockConnector): void;
   /** The guest printed on its console. */
-  onConsole?(bytes: Uint8Array): void;
+  onConsole(bytes: Uint8Array): void;
+  /** A device stopped serving the guest: its driver broke the protocol. */
+  onDeviceFailure(reason: Error): void;
 }
 
-/** A machine that runs, in this process or another. */
-export interface RunningMachine extends AsyncDisposable {
-  readonly vsock: VsockConnector;
+/** Options of {@link RunningMachine.save}. */
+export interface SaveOptions {
+  /** Directory of an earlier snapshot of the same machine: only what differs from it is written. */
+  readonly base?: string;
+}
+
+/** Counters of a machine by name, as plain data. */
+export type MachineMetrics = Readonly<Record<string, unknown>>;
+
+/** What runs a guest, knowing nothing of what runs inside: one of the hypervisors. */
+export interface BareMachine {
   /** Settles when the machine has ended and released everything. Never rejects. */
   readonly exited: Promise<MachineExit>;
-  /** The last lines of the guest's console. */
+  /** The last lines of the guest's console, oldest first. */
   consoleLines(): readonly string[];
   /** Ends the machine at once. Idempotent. */
   stop(): Promise<MachineExit>;
+  /** Stops the vCPUs until {@link resume}. Idempotent. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Writes the state of the paused machine to a directory, which is made. */
+  save(directory: string, options: SaveOptions): Promise<void>;
+  metrics(): Promise<MachineMetrics>;
+}
+
+/** What a machine is doing. */
+export type MachineStatus = "starting" | "running" | "paused" | "stopped";
+
+/** Whether a machine's guest answers. */
+export interface MachineHealth {
+  readonly status: MachineStatus;
+  /** The guest's agent answered within the time given. A paused guest does not. */
+  readonly answering: boolean;
+  /** Round trip to the agent in milliseconds, if it answered. */
+  readonly latencyMs?: number;
+}
+
+/** A piece of what a machine printed. */
+export interface LogEntry {
+  /** Where to go on after this entry: see {@link LogOptions.since}. */
+  readonly cursor: number;
+  /** Milliseconds since the epoch, by the host's clock. */
+  readonly time: number;
+  readonly source: LogSource;
+  /** As it came, decoded as UTF-8: not necessarily a whole line. */
+  readonly text: string;
+}
+
+/** What printed: the guest's console (its kernel and its agent). */
+export type LogSource = "console";
+
+/** Options of {@link RunningMachine.logs}. */
+export interface LogOptions {
+  /** Cursor of the last entry seen. Default 0: from the oldest entry that is kept. */
+  readonly since?: number;
+  /** Waits for more instead of ending after the last entry, until the machine has ended. Default false. */
+  readonly follow?: boolean;
+  /** Default: all sources. */
+  readonly source?: LogSource;
+  /** Ends the iteration, without an error. */
+  readonly signal?: AbortSignal;
+}
+
+/** Something that happened to a machine. */
+export type MachineEvent = {
+  /** Milliseconds since the epoch, by the host's clock. */
+  readonly time: number;
+} & (
+  | { readonly type: "started" | "paused" | "resumed" | "saved" | "answering" | "not-answering" }
+  | { readonly type: "device-failure"; readonly message: string }
+  /** The last one. */
+  | { readonly type: "exited"; readonly exit: MachineExit }
+);
+
+/** Options of {@link RunningMachine.events}. */
+export interface EventOptions {
+  /** Ends the iteration, without an error. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A machine whose guest answers, in this process or another. The side that runs it holds the control of
+ * the guest's agent. What waits for the guest has a limit; what waits for a process that is gone rejects.
+ */
+export interface RunningMachine extends AsyncDisposable {
+  /** Connects to ports of the guest. */
+  readonly vsock: Pick<VsockConnector, "connect">;
+  /** Settles when the machine has ended and released everything. Never rejects. */
+  readonly exited: Promise<MachineExit>;
+  /**
+   * Asks the guest to shut down; what still runs in it after `timeoutMs` is killed, and a guest that is
+   * not gone a second later ended. Default 2000. Idempotent.
+   */
+  stop(options?: { readonly timeoutMs?: number }): Promise<MachineExit>;
+  /** Ends the machine at once. Idempotent. */
+  kill(): Promise<MachineExit>;
+  /** Lets go of a machine that another process runs; one of this process goes on all the same. */
+  close(): void;
+  /** Stops the guest's processors. Idempotent. */
+  pause(): Promise<void>;
+  /** Lets a paused guest run on, with the right time. Idempotent. */
+  resume(): Promise<void>;
+  /** Pauses, writes a snapshot to a new directory, resumes if it was running. */
+  save(directory: string, options?: SaveOptions): Promise<void>;
+  metrics(): Promise<MachineMetrics>;
+  status(): Promise<MachineStatus>;
+  /** Tells a machine that runs from one whose guest answers. Default limit 1000 ms. */
+  health(options?: { readonly timeoutMs?: number }): Promise<MachineHealth>;
+  /** What the machine printed. Old entries give way to new ones; a gap shows in the cursors. */
+  logs(options?: LogOptions): AsyncIterable<LogEntry>;
+  /** What happened to the machine, from the oldest event that is kept, and what happens until its end. */
+  events(options?: EventOptions): AsyncIterable<MachineEvent>;
 }

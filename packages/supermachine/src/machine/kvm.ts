@@ -2,7 +2,7 @@ import { Kvm } from "@supermachine/kvm";
 import { BalloonDevice, BlockDevice, FileBlockBackend, RngDevice } from "@supermachine/virtio";
 import { Machine, type VcpuThreads } from "@supermachine/vmm";
 import { SupermachineError } from "../errors.js";
-import type { MachineConfig, MachineListener, RunningMachine } from "./config.js";
+import type { BareMachine, MachineConfig, MachineListener } from "./config.js";
 import { openHostDevices } from "./devices.js";
 
 /** Starts a machine on KVM; this thread becomes its device thread. */
@@ -10,7 +10,7 @@ export async function startKvmMachine(
   config: MachineConfig,
   vcpuThreads: VcpuThreads,
   listener: MachineListener,
-): Promise<RunningMachine> {
+): Promise<BareMachine> {
   const hypervisor = new Kvm();
   const availability = hypervisor.isAvailable();
   if (!availability.usable) {
@@ -36,13 +36,19 @@ export async function startKvmMachine(
       new BalloonDevice(),
       ...shares,
     ],
-    onConsole: (bytes) => listener.onConsole?.(bytes),
+    onConsole: (bytes) => listener.onConsole(bytes),
+    onDeviceFailure: (reason) => listener.onDeviceFailure(reason),
   });
+  const unsupported = async (): Promise<never> => {
+    throw new SupermachineError("ERR_VM_UNSUPPORTED", "a machine on KVM cannot do this yet");
+  };
   return {
-    vsock,
     exited: machine.exited,
     consoleLines: () => machine.consoleLines(),
     stop: () => machine.stop(),
-    [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose](),
+    pause: unsupported,
+    resume: unsupported,
+    save: unsupported,
+    metrics: unsupported,
   };
 }

@@ -1,13 +1,14 @@
 import { QemuMachine } from "@supermachine/qemu";
+import { SupermachineError, type SupermachineErrorCode } from "../errors.js";
 import { RuntimeDirectory } from "../runtime-directory.js";
-import type { MachineConfig, MachineListener, RunningMachine } from "./config.js";
+import type { BareMachine, MachineConfig, MachineListener } from "./config.js";
 import { openHostDevices } from "./devices.js";
 
 /** Starts a machine in QEMU; its vsock and shares are served by this thread over vhost-user. */
 export async function startQemuMachine(
   config: MachineConfig,
   listener: MachineListener,
-): Promise<RunningMachine> {
+): Promise<BareMachine> {
   const directory = new RuntimeDirectory();
   try {
     const { vsock, shares } = await openHostDevices(config);
@@ -21,17 +22,24 @@ export async function startQemuMachine(
       disks: [{ path: config.rootfs, readOnly: true }],
       devices: [vsock, ...shares],
       runtimeDirectory: directory.path,
-      onConsole: (bytes) => listener.onConsole?.(bytes),
+      onConsole: (bytes) => listener.onConsole(bytes),
+      onDeviceFailure: (reason) => listener.onDeviceFailure(reason),
     });
     return {
-      vsock,
       exited: machine.exited.finally(() => directory[Symbol.dispose]()),
       consoleLines: () => machine.consoleLines(),
       stop: () => machine.stop(),
-      [Symbol.asyncDispose]: () => machine[Symbol.asyncDispose](),
+      pause: () => unsupported("ERR_VM_UNSUPPORTED", "be paused yet"),
+      resume: () => unsupported("ERR_VM_UNSUPPORTED", "be resumed yet"),
+      save: () => unsupported("ERR_SNAPSHOT_UNSUPPORTED", "be saved: snapshots need KVM"),
+      metrics: () => unsupported("ERR_VM_UNSUPPORTED", "be measured"),
     };
   } catch (error) {
     directory[Symbol.dispose]();
     throw error;
   }
+}
+
+async function unsupported(code: SupermachineErrorCode, what: string): Promise<never> {
+  throw new SupermachineError(code, `a machine in QEMU cannot ${what}`);
 }

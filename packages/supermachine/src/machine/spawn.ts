@@ -1,133 +1,135 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { join } from "node:path";
-import { CONTROL_PORT } from "@supermachine/guest";
-import { ConsoleLog, type MachineExit } from "@supermachine-internal/console";
-import { fromPlainError, SupermachineError } from "../errors.js";
-import { RuntimeDirectory } from "../runtime-directory.js";
-import type { HypervisorKind, MachineConfig, MachineListener, RunningMachine } from "./config.js";
-import type { FromMachineProcess, ToMachineProcess } from "./messages.js";
-import type { MachineStarter } from "./starter.js";
-import { VsockSocket } from "./vsock-socket.js";
+import { once } from "node:events";
+import { SupermachineError } from "../errors.js";
+import { runtimeEntries } from "../runtime-directory.js";
+import type { HypervisorKind, MachineConfig } from "./config.js";
+import { ControlClient } from "./control/client.js";
+import type { VmParameters } from "./description.js";
+import type { HostOptions } from "./host.js";
+import type { MachineStarter, StartedMachine } from "./starter.js";
 
 /** How long a machine's process may take to end by itself before it is killed. */
 const STOP_TIMEOUT_MS = 5_000;
 const STDERR_LIMIT = 16 * 1024;
 
-/** A machine in a process of its own. */
-export class SpawnedMachine implements MachineStarter, RunningMachine {
-  readonly vsock: VsockSocket;
-  readonly exited: Promise<MachineExit>;
+/** The first message of a machine's process: where its control socket is. All else goes over that. */
+export interface Listening {
+  readonly directory: string;
+}
+
+/**
+ * A machine in a process of its own. The channel to it is its lifeline: when that closes, the process stops
+ * the machine and ends, unless the machine is detached and up.
+ */
+export class SpawnedMachine implements MachineStarter {
   readonly #child: ChildProcess;
-  readonly #vsockPath: string;
-  readonly #console = new ConsoleLog();
-  readonly #started: Promise<void>;
-  #onConsole: MachineListener["onConsole"];
-  #exit: MachineExit | undefined;
-  #failure: SupermachineError | undefined;
-  #stderr = "";
+  readonly #detached: boolean;
+  readonly #listening: Promise<Listening>;
+  /** With how it ended. */
+  readonly #ended: Promise<string>;
   #killTimer: NodeJS.Timeout | undefined;
+  #started = false;
 
   /** Starts the process, which gets ready for a machine of that kind. */
-  constructor(hypervisor: HypervisorKind, cpus: number) {
-    const directory = new RuntimeDirectory();
-    this.#vsockPath = join(directory.path, "vsock");
-    this.vsock = new VsockSocket(this.#vsockPath);
-    const child = fork(new URL("./machine-process.js", import.meta.url), {
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
+  constructor(hypervisor: HypervisorKind, cpus: number, detached: boolean) {
+    const module = new URL("./machine-process.js", import.meta.url);
+    const child = fork(module, [hypervisor, String(cpus)], {
+      stdio: ["ignore", "ignore", detached ? "ignore" : "pipe", "ipc"],
       // Of the parent's V8 options none concerns the machine; an inspector port would even clash.
       execArgv: [],
+      // A session of its own: a terminal that hangs up does not end it.
+      detached,
     });
     this.#child = child;
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      this.#stderr = (this.#stderr + text).slice(-STDERR_LIMIT);
-    });
-    const ended = new Promise<void>((resolve) => {
-      child.once("error", (cause) => {
-        this.#failure ??= new SupermachineError(
-          "ERR_VM_PROCESS",
-          `the machine's process cannot be started: ${cause.message}`,
-          { cause },
-        );
-        resolve();
-      });
-      child.once("close", () => resolve());
-    });
-    this.exited = ended.then(() => {
+    this.#detached = detached;
+    this.#ended = processEnd(child);
+    void this.#ended.then(() => {
       clearTimeout(this.#killTimer);
-      directory[Symbol.dispose]();
-      return this.#exit ?? this.#unexpectedExit();
+      // What it left if it was killed.
+      runtimeEntries();
     });
-    this.#started = new Promise((resolve, reject) => {
-      child.on("message", (message: FromMachineProcess) => this.#onMessage(message, resolve));
-      void this.exited.then(({ message }) => {
-        reject(this.#failure ?? new SupermachineError("ERR_VM_PROCESS", message));
-      });
-    });
+    this.#listening = Promise.race([
+      once(child, "message").then(([message]) => message as Listening),
+      this.#ended.then((how) => {
+        throw new SupermachineError("ERR_VM_PROCESS", `the machine's process ended${how}`);
+      }),
+    ]);
     // Whoever starts the machine awaits it; without that, an early failure must not go unhandled.
-    this.#started.catch(() => {});
-    this.#send({ type: "prepare", hypervisor, cpus });
+    this.#listening.catch(() => {});
   }
 
-  async start(config: MachineConfig, listener: MachineListener): Promise<RunningMachine> {
-    this.#onConsole = (bytes) => listener.onConsole?.(bytes);
-    listener.onVsock(this.vsock);
-    const guestPorts = [CONTROL_PORT];
-    this.#send({ type: "start", config, vsockPath: this.#vsockPath, guestPorts });
-    await this.#started;
-    return this;
-  }
-
-  consoleLines(): readonly string[] {
-    return this.#exit?.console ?? this.#console.lines();
-  }
-
-  async stop(): Promise<MachineExit> {
-    this.#send({ type: "stop" });
-    this.#killLater();
-    return this.exited;
-  }
-
-  [Symbol.dispose](): void {
-    void this.stop();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-  }
-
-  #send(message: ToMachineProcess): void {
-    // A process that is gone reports so by its end.
-    if (this.#child.connected) this.#child.send(message, () => {});
-  }
-
-  #onMessage(message: FromMachineProcess, started: () => void): void {
-    if (message.type === "started") started();
-    else if (message.type === "console") {
-      this.#console.append(message.bytes);
-      this.#onConsole?.(message.bytes);
-    } else {
-      if (message.type === "exited") this.#exit = message.exit;
-      else this.#failure = fromPlainError(message.error);
-      this.#killLater();
+  async start(
+    config: MachineConfig,
+    vm: VmParameters,
+    { signal, onConsole }: HostOptions,
+  ): Promise<StartedMachine> {
+    const abort = () => this[Symbol.dispose]();
+    signal?.addEventListener("abort", abort);
+    let machine: ControlClient | undefined;
+    try {
+      signal?.throwIfAborted();
+      const { directory } = await this.#listening;
+      const options = this.#detached ? {} : { processEnded: this.#ended };
+      machine = await ControlClient.connect(directory, options);
+      if (onConsole !== undefined) void passConsole(machine, onConsole);
+      const description = await machine.start({ config, vm });
+      this.#started = true;
+      if (this.#detached) this.#letGo();
+      return { machine, description };
+    } catch (error) {
+      machine?.close();
+      this[Symbol.dispose]();
+      await this.#ended;
+      signal?.throwIfAborted();
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
     }
   }
 
-  /** The process ends by itself when its machine has; nobody waits for ever for one that does not. */
-  #killLater(): void {
+  /** Ends a process whose machine was not started; one that was is the affair of the machine. */
+  [Symbol.dispose](): void {
+    if (this.#started) return;
+    if (this.#child.connected) this.#child.disconnect();
     this.#killTimer ??= setTimeout(() => this.#child.kill("SIGKILL"), STOP_TIMEOUT_MS);
   }
 
-  #unexpectedExit(): MachineExit {
-    const { signalCode, exitCode } = this.#child;
-    const how = signalCode === null ? `with status ${exitCode}` : `by ${signalCode}`;
-    const detail = this.#stderr.trim();
-    return {
-      reason: "hypervisor-error",
-      message:
-        this.#failure?.message ??
-        `the machine's process ended unexpectedly ${how}${detail === "" ? "" : `: ${detail}`}`,
-      console: this.#console.lines(),
-    };
+  #letGo(): void {
+    this.#child.disconnect();
+    this.#child.unref();
+  }
+}
+
+/** Settles when a process is gone, with the rest of a sentence that says how. */
+async function processEnd(child: ChildProcess): Promise<string> {
+  let said = "";
+  const { stderr } = child;
+  const read =
+    stderr === null ? undefined : new Promise((resolve) => stderr.once("close", resolve));
+  stderr?.setEncoding("utf8").on("data", (text: string) => {
+    said = (said + text).slice(-STDERR_LIMIT);
+  });
+  // Not "close", which never comes when this side has closed the channel.
+  const how = await new Promise<string>((resolve) => {
+    child.once("error", ({ message }) => resolve(` at once: ${message}`));
+    child.once("exit", (code, signal) => {
+      resolve(signal === null ? ` with status ${code}` : ` by ${signal}`);
+    });
+  });
+  await read;
+  const detail = said.trim();
+  return detail === "" ? how : `${how}: ${detail}`;
+}
+
+async function passConsole(
+  machine: ControlClient,
+  onConsole: (bytes: Uint8Array) => void,
+): Promise<void> {
+  try {
+    for await (const { text } of machine.logs({ follow: true, source: "console" })) {
+      onConsole(Buffer.from(text));
+    }
+  } catch {
+    // The machine is gone; its end is told elsewhere.
   }
 }

@@ -1,16 +1,30 @@
 import { VcpuThreads } from "@supermachine/vmm/vcpu-threads";
-import type { HypervisorKind, MachineConfig, MachineListener, RunningMachine } from "./config.js";
+import type { HypervisorKind, MachineConfig, RunningMachine } from "./config.js";
+import type { VmDescription, VmParameters } from "./description.js";
+import type { BareMachineStarter, HostOptions } from "./host.js";
+
+/** A machine whose guest answers, and as what it is known. */
+export interface StartedMachine {
+  readonly machine: RunningMachine;
+  readonly description: VmDescription;
+}
 
 /**
  * A machine about to be: what takes long to start is starting while its configuration is gathered.
  * Dispose one that is never started.
  */
 export interface MachineStarter extends Disposable {
-  start(config: MachineConfig, listener: MachineListener): Promise<RunningMachine>;
+  /** Resolves when the guest answers; when that fails, nothing is left behind. */
+  start(config: MachineConfig, vm: VmParameters, options: HostOptions): Promise<StartedMachine>;
+}
+
+/** What builds the machine itself. Dispose one that is never called. */
+export interface PreparedMachine extends Disposable {
+  readonly start: BareMachineStarter;
 }
 
 /** Prepares a machine in this process: its devices will be served from this thread's event loop. */
-export function prepareInline(hypervisor: HypervisorKind, cpus: number): MachineStarter {
+export function prepareBare(hypervisor: HypervisorKind, cpus: number): PreparedMachine {
   if (hypervisor === "qemu") {
     return {
       start: async (config, listener) => {
@@ -30,13 +44,32 @@ export function prepareInline(hypervisor: HypervisorKind, cpus: number): Machine
   };
 }
 
-/** Prepares a machine where `isolation` says. */
+/** Prepares a machine that this process runs. Others find it if it has a name. */
+export function prepareInline(hypervisor: HypervisorKind, cpus: number): MachineStarter {
+  const prepared = prepareBare(hypervisor, cpus);
+  return {
+    start: async (config, vm, options) => {
+      const { startInline } = await import("./inline.js");
+      return startInline(config, vm, prepared.start, options);
+    },
+    [Symbol.dispose]: () => prepared[Symbol.dispose](),
+  };
+}
+
+/** Where a machine runs. */
+export interface Placement {
+  readonly isolation: "process" | "inline";
+  /** Outlives this process. */
+  readonly detached: boolean;
+}
+
+/** Prepares a machine where `placement` says. */
 export async function prepareMachine(
-  isolation: "process" | "inline",
+  { isolation, detached }: Placement,
   hypervisor: HypervisorKind,
   cpus: number,
 ): Promise<MachineStarter> {
   if (isolation === "inline") return prepareInline(hypervisor, cpus);
   const { SpawnedMachine } = await import("./spawn.js");
-  return new SpawnedMachine(hypervisor, cpus);
+  return new SpawnedMachine(hypervisor, cpus, detached);
 }

@@ -4,9 +4,9 @@ import type { VsockConnector } from "@supermachine/guest";
 import { SupermachineError } from "../errors.js";
 
 /*
- * A machine's vsock offered to other processes as Unix sockets, in the manner that hybrid vsock made
- * common: a client of PATH sends "CONNECT <port>\n", reads "OK <port>\n", and is then connected to
- * that port of the guest; a guest that connects to port N of its host reaches the listener on PATH_N.
+ * A machine's vsock offered to other processes as a Unix socket, in the manner that hybrid vsock made
+ * common: a client sends "CONNECT <port>\n", reads "OK <port>\n", and is then connected to that port
+ * of the guest.
  */
 
 const MAX_LINE = 32;
@@ -60,11 +60,10 @@ function listening(server: Server, path: string): Promise<AddressInfo | string |
   });
 }
 
-/** Serves a machine's vsock on `path`; guest connections to `guestPorts` go to `path_<port>`. */
+/** Serves a machine's vsock on `path`. */
 export async function serveVsock(
-  vsock: VsockConnector,
+  vsock: Pick<VsockConnector, "connect">,
   path: string,
-  guestPorts: readonly number[],
 ): Promise<Disposable> {
   const streams = new Set<Duplex>();
   const own = <T extends Duplex>(stream: T): T => {
@@ -88,22 +87,16 @@ export async function serveVsock(
     void onClient(socket);
   });
   await listening(server, path);
-  const listeners = guestPorts.map((port) =>
-    vsock.listen(port, (stream) => {
-      join(own(stream), own(connect({ path: `${path}_${port}`, allowHalfOpen: true })));
-    }),
-  );
   return {
     [Symbol.dispose]() {
       server.close();
-      for (const listener of listeners) listener[Symbol.dispose]();
       for (const stream of streams) stream.destroy();
     },
   };
 }
 
 /** The other side of {@link serveVsock}. */
-export class VsockSocket implements VsockConnector {
+export class VsockSocket {
   readonly #path: string;
 
   constructor(path: string) {
@@ -128,12 +121,5 @@ export class VsockSocket implements VsockConnector {
     } finally {
       options.signal?.removeEventListener("abort", abort);
     }
-  }
-
-  /** Resolves, through the returned server, when the socket exists: await {@link listenReady}. */
-  listen(port: number, onConnection: (stream: Duplex) => void): Disposable {
-    const server = createServer({ allowHalfOpen: true }, onConnection);
-    server.listen(`${this.#path}_${port}`);
-    return { [Symbol.dispose]: () => void server.close() };
   }
 }

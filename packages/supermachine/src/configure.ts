@@ -1,0 +1,89 @@
+import { resolve } from "node:path";
+import { ensureInitramfs, ensureKernel, kernelCommandLine } from "@supermachine/guest";
+import type { StoredImage } from "@supermachine/oci/image-store";
+import { SupermachineError } from "./errors.js";
+import type { DaxPolicy, HypervisorKind, MachineConfig, Share } from "./machine/config.js";
+import type { VmOptions } from "./vm-options.js";
+
+const DEFAULT_MEMORY_MIB = 256;
+/** The most of any machine here. */
+const MAX_CPUS = 16;
+const BOOT_TIMEOUT_MS = { kvm: 30_000, qemu: 120_000 };
+
+/** @throws {@link SupermachineError} ERR_OPTION. */
+export function checkCpus(cpus: number): void {
+  if (Number.isInteger(cpus) && cpus >= 1 && cpus <= MAX_CPUS) return;
+  throw new SupermachineError("ERR_OPTION", `${cpus} CPUs: give a whole number 1 to ${MAX_CPUS}`);
+}
+
+/** Turns what the caller wants into what a machine is built from. Builds the kernel on first use. */
+export async function configureMachine(
+  options: VmOptions,
+  image: StoredImage,
+  hypervisor: HypervisorKind,
+): Promise<MachineConfig> {
+  const { mounts = [], signal, onNotice } = options;
+  // Built on first use, which takes minutes: say so, and stop when told.
+  const building = {
+    ...(signal === undefined ? {} : { signal }),
+    ...(onNotice === undefined ? {} : { onProgress: onNotice }),
+  };
+  const shares: Share[] = mounts.map(
+    ({ host, guest, readOnly, symlinks, cache, dax, daxWindowMiB = 256 }, index) => {
+      if (!guest.startsWith("/")) {
+        throw new SupermachineError("ERR_OPTION", `${guest}: give an absolute path in the guest`);
+      }
+      return {
+        tag: `share${index}`,
+        host: resolve(host),
+        readOnly: readOnly ?? false,
+        symlinks: symlinks ?? "opaque",
+        cache: cache ?? "auto",
+        dax: daxPolicy(dax ?? false, guest, hypervisor),
+        daxWindowMiB: checkedWindow(daxWindowMiB),
+      };
+    },
+  );
+  return {
+    memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
+    cpus: options.cpus ?? 1,
+    kernel: await ensureKernel(building),
+    initrd: await ensureInitramfs(building),
+    rootfs: image.rootfsPath,
+    shares,
+    bootTimeoutMs: options.bootTimeoutMs ?? BOOT_TIMEOUT_MS[hypervisor],
+    commandLine: kernelCommandLine({
+      root: "/dev/vda",
+      console: "ttyS0",
+      hostname: options.hostname ?? image.name.replace(/[^A-Za-z0-9-]+/g, "-").slice(0, 63),
+      shares: shares.map(({ tag, readOnly, dax }, index) => ({
+        tag,
+        path: mounts[index]?.guest ?? "/",
+        readOnly,
+        // Without an option Linux maps the files that the host marks.
+        dax: dax === "always",
+      })),
+      // A triple fault would look like a crash; QEMU's microvm has no keyboard controller.
+      reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
+    }),
+  };
+}
+
+function checkedWindow(daxWindowMiB: number): number {
+  if (daxWindowMiB >= 2 && daxWindowMiB <= 65_536 && daxWindowMiB % 2 === 0) return daxWindowMiB;
+  throw new SupermachineError(
+    "ERR_OPTION",
+    `a DAX window of ${daxWindowMiB} MiB: give a multiple of 2 from 2 to 65536`,
+  );
+}
+
+/** QEMU 7.2 has no requests of vhost-user with which its process could be asked to map files. */
+function daxPolicy(dax: boolean | "auto", guest: string, hypervisor: HypervisorKind): DaxPolicy {
+  if (dax === false || (dax === "auto" && hypervisor === "qemu")) return "never";
+  if (dax === "auto") return "inode";
+  if (hypervisor !== "qemu") return "always";
+  throw new SupermachineError(
+    "ERR_DAX_UNAVAILABLE",
+    `the mount on ${guest} asks for DAX, which a guest under QEMU cannot have; use dax: "auto" to do without there`,
+  );
+}

@@ -1,0 +1,230 @@
+import { AgentControl, type VsockConnector } from "@supermachine/guest";
+import type { MachineExit } from "@supermachine/vmm";
+import { SupermachineError } from "../errors.js";
+import type {
+  BareMachine,
+  EventOptions,
+  LogEntry,
+  LogOptions,
+  MachineConfig,
+  MachineEvent,
+  MachineHealth,
+  MachineListener,
+  MachineMetrics,
+  MachineStatus,
+  RunningMachine,
+  SaveOptions,
+} from "./config.js";
+import type { MachineRecord } from "./record.js";
+
+const STOP_TIMEOUT_MS = 2000;
+/** How long after the guest's own limit the host ends it. */
+const STOP_MARGIN_MS = 1000;
+const HEALTH_TIMEOUT_MS = 1000;
+
+/** Builds a machine and lets it run. */
+export type BareMachineStarter = (
+  config: MachineConfig,
+  listener: MachineListener,
+) => Promise<BareMachine>;
+
+/** Options of {@link MachineHost.start}. */
+export interface HostOptions {
+  /** Gives up the start. */
+  readonly signal?: AbortSignal;
+  /** Receives the guest's console as it comes. */
+  readonly onConsole?: (bytes: Uint8Array) => void;
+}
+
+/** A machine together with the control of its guest's agent, in the process that runs both. */
+export class MachineHost implements RunningMachine {
+  readonly vsock: VsockConnector;
+  readonly exited: Promise<MachineExit>;
+  readonly #machine: BareMachine;
+  readonly #agent: AgentControl;
+  readonly #record: MachineRecord;
+  #status: MachineStatus = "running";
+  #answering = true;
+  #stopping = false;
+
+  /**
+   * Starts a machine and waits until its guest answers.
+   *
+   * @throws {@link SupermachineError} ERR_VM_BOOT_FAILED, ERR_VM_BOOT_TIMEOUT, the errors of the layers
+   *   below, and the reason of `options.signal`; nothing is left behind then.
+   */
+  static async start(
+    config: MachineConfig,
+    startBare: BareMachineStarter,
+    record: MachineRecord,
+    { signal, onConsole }: HostOptions = {},
+  ): Promise<MachineHost> {
+    const { bootTimeoutMs: timeoutMs } = config;
+    const over = new AbortController();
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const waiting = AbortSignal.any([over.signal, timeout, ...(signal ? [signal] : [])]);
+    let machine: BareMachine | undefined;
+    let host: MachineHost | undefined;
+    let boot: { vsock: VsockConnector; agent: Promise<AgentControl> } | undefined;
+    try {
+      machine = await startBare(config, {
+        onVsock(vsock) {
+          const agent = AgentControl.accept(vsock, {
+            timeoutMs,
+            signal: waiting,
+            onConnected: (connected) => {
+              if (host !== undefined) host.#setAnswering(connected);
+            },
+          });
+          agent.catch(() => {});
+          boot = { vsock, agent };
+        },
+        onConsole(bytes) {
+          record.console(bytes);
+          onConsole?.(bytes);
+        },
+        onDeviceFailure: ({ message }) => record.event({ type: "device-failure", message }),
+      });
+      const ended = machine.exited.then((exit) => Promise.reject(bootFailure(exit)));
+      ended.catch(() => {});
+      if (boot === undefined) throw new Error("the machine has no vsock");
+      const agent = await Promise.race([boot.agent, ended]);
+      host = new MachineHost(machine, boot.vsock, agent, record);
+      return host;
+    } catch (error) {
+      over.abort();
+      await machine?.stop();
+      record.close();
+      signal?.throwIfAborted();
+      if (!timeout.aborted) throw error;
+      throw new SupermachineError(
+        "ERR_VM_BOOT_TIMEOUT",
+        `the guest was not ready within ${timeoutMs} ms${consoleTail(machine?.consoleLines() ?? [])}`,
+        { cause: error },
+      );
+    }
+  }
+
+  private constructor(
+    machine: BareMachine,
+    vsock: VsockConnector,
+    agent: AgentControl,
+    record: MachineRecord,
+  ) {
+    this.vsock = vsock;
+    this.#machine = machine;
+    this.#agent = agent;
+    this.#record = record;
+    this.exited = machine.exited.then((exit) => {
+      this.#status = "stopped";
+      agent.close();
+      record.event({ type: "exited", exit });
+      record.close();
+      return exit;
+    });
+    record.event({ type: "started" });
+  }
+
+  async stop({ timeoutMs = STOP_TIMEOUT_MS } = {}): Promise<MachineExit> {
+    // A paused guest cannot shut down.
+    await this.resume().catch(() => {});
+    this.#stopping = true;
+    const timer = setTimeout(() => void this.#machine.stop(), timeoutMs + STOP_MARGIN_MS);
+    try {
+      await this.#agent.shutdown(timeoutMs).catch(() => this.#machine.stop());
+      return await this.exited;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async kill(): Promise<MachineExit> {
+    await this.#machine.stop();
+    return this.exited;
+  }
+
+  close(): void {}
+
+  async pause(): Promise<void> {
+    this.#assertAlive("pause");
+    if (this.#status === "paused") return;
+    await this.#machine.pause();
+    this.#status = "paused";
+    this.#record.event({ type: "paused" });
+  }
+
+  async resume(): Promise<void> {
+    this.#assertAlive("resume");
+    if (this.#status !== "paused") return;
+    await this.#machine.resume();
+    this.#status = "running";
+    this.#record.event({ type: "resumed" });
+    // The guest's clock stood still. An agent that does not answer shows in its health.
+    this.#agent.sync().catch(() => {});
+  }
+
+  async save(directory: string, options: SaveOptions = {}): Promise<void> {
+    this.#assertAlive("save");
+    const wasRunning = this.#status === "running";
+    await this.pause();
+    try {
+      await this.#machine.save(directory, options);
+      this.#record.event({ type: "saved" });
+    } finally {
+      if (wasRunning) await this.resume();
+    }
+  }
+
+  async metrics(): Promise<MachineMetrics> {
+    return this.#machine.metrics();
+  }
+
+  async status(): Promise<MachineStatus> {
+    return this.#status;
+  }
+
+  async health({ timeoutMs = HEALTH_TIMEOUT_MS } = {}): Promise<MachineHealth> {
+    if (this.#status !== "running") return { status: this.#status, answering: false };
+    const latencyMs = await this.#agent.ping(timeoutMs).catch(() => undefined);
+    this.#setAnswering(latencyMs !== undefined);
+    const status = this.#status;
+    if (latencyMs === undefined) return { status, answering: false };
+    return { status, answering: true, latencyMs };
+  }
+
+  logs(options?: LogOptions): AsyncIterable<LogEntry> {
+    return this.#record.logs(options);
+  }
+
+  events(options?: EventOptions): AsyncIterable<MachineEvent> {
+    return this.#record.events(options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #assertAlive(action: string): void {
+    if (this.#status !== "stopped") return;
+    throw new SupermachineError("ERR_VM_STOPPED", `cannot ${action}: the machine has ended`);
+  }
+
+  #setAnswering(answering: boolean): void {
+    // A guest that shuts down closes its connection, which tells nothing about its health.
+    if (answering === this.#answering || this.#stopping || this.#status === "stopped") return;
+    this.#answering = answering;
+    this.#record.event({ type: answering ? "answering" : "not-answering" });
+  }
+}
+
+function consoleTail(lines: readonly string[]): string {
+  if (lines.length === 0) return "; its console is empty";
+  return `; the last lines of its console:\n${lines.slice(-20).join("\n")}`;
+}
+
+function bootFailure({ message, console: lines }: MachineExit): SupermachineError {
+  return new SupermachineError(
+    "ERR_VM_BOOT_FAILED",
+    `the machine ended before its guest was ready: ${message}${consoleTail(lines)}`,
+  );
+}

@@ -1,0 +1,46 @@
+import { StringDecoder } from "node:string_decoder";
+import type { EventOptions, LogEntry, LogOptions, MachineEvent } from "./config.js";
+import { Journal } from "./journal.js";
+
+/** UTF-16 code units of log that are kept. */
+const LOG_CAPACITY = 1 << 20;
+const EVENT_CAPACITY = 1000;
+
+type WithoutTime<T> = T extends unknown ? Omit<T, "time"> : never;
+
+/** What a machine has printed and what happened to it, from before its guest answers. */
+export class MachineRecord {
+  readonly #decoder = new StringDecoder("utf8");
+  readonly #log = new Journal<Omit<LogEntry, "cursor">>(LOG_CAPACITY, ({ text }) => text.length);
+  readonly #events = new Journal<MachineEvent>(EVENT_CAPACITY);
+
+  console(bytes: Uint8Array): void {
+    const text = this.#decoder.write(Buffer.from(bytes));
+    if (text !== "") this.#log.append({ time: Date.now(), source: "console", text });
+  }
+
+  event(event: WithoutTime<MachineEvent>): void {
+    this.#events.append({ time: Date.now(), ...event });
+  }
+
+  /** Ends what follows the record; what is in it stays to be read. */
+  close(): void {
+    this.#log.close();
+    this.#events.close();
+  }
+
+  async *logs({
+    since = 0,
+    follow = false,
+    source,
+    signal,
+  }: LogOptions = {}): AsyncGenerator<LogEntry, void, undefined> {
+    for await (const { cursor, entry } of this.#log.read(since, follow, signal)) {
+      if (source === undefined || entry.source === source) yield { cursor, ...entry };
+    }
+  }
+
+  async *events({ signal }: EventOptions = {}): AsyncGenerator<MachineEvent, void, undefined> {
+    for await (const { entry } of this.#events.read(0, true, signal)) yield entry;
+  }
+}

@@ -1,0 +1,75 @@
+import type { ImageStore } from "@supermachine/oci/image-store";
+import type { HypervisorName } from "./hypervisor/remembered.js";
+import type { CachePolicy, SymlinkPolicy } from "./machine/config.js";
+
+/** A host directory that the guest sees. */
+export interface Mount {
+  /** Host directory; relative paths start at the working directory. */
+  readonly host: string;
+  /** Absolute path in the guest; made when it does not exist. */
+  readonly guest: string;
+  /** Default false. */
+  readonly readOnly?: boolean;
+  /** What symbolic links in it may do. Default `opaque`: the guest resolves them, never the host. */
+  readonly symlinks?: SymlinkPolicy;
+  /**
+   * For how long the guest trusts what it has seen, when the host changes it: not at all (`none`), a second
+   * (`auto`, the default), or for ever: names and attributes (`metadata`), contents too (`always`). virtio-fs
+   * cannot tell a guest of changes, so the last two are for trees that only the guest changes, or nobody.
+   */
+  readonly cache?: CachePolicy;
+  /**
+   * The guest maps the host's file pages instead of reading copies of them (DAX): what it reads takes none
+   * of its memory, and memory mapped with MAP_SHARED is shared with the host. `true`: all files, or
+   * `ERR_DAX_UNAVAILABLE` where QEMU runs the guest. `"auto"`: files from 64 KiB on, if possible. Default
+   * false.
+   */
+  readonly dax?: boolean | "auto";
+  /**
+   * How much of the files can be mapped at a time: 2 to 65,536 MiB, a multiple of 2. It takes host memory only
+   * for what is mapped, and 1/64 of its size of the guest's. Default 256.
+   */
+  readonly daxWindowMiB?: number;
+}
+
+/** Options of {@link Vm.start}. */
+export interface VmOptions {
+  /** Name of an image in the store. */
+  readonly image: string;
+  /** Where images are looked up. Default: the user's store. */
+  readonly store?: ImageStore;
+  /** Default 256. */
+  readonly memoryMiB?: number;
+  /** vCPUs, 1 to 16. Default 1. */
+  readonly cpus?: number;
+  readonly mounts?: readonly Mount[];
+  /** Added to the image's environment for every command. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Host name in the guest. Default: derived from the image's name. */
+  readonly hostname?: string;
+  /** Default `auto`. */
+  readonly hypervisor?: HypervisorName;
+  /**
+   * Where the machine runs: `process`, the default, isolates the caller from anything that happens to
+   * it; `inline` serves its devices from the caller's own event loop, which starts fastest.
+   */
+  readonly isolation?: "process" | "inline";
+  /**
+   * The machine outlives this process, in a process of its own: find it again with `Vm.connect`, end it with
+   * `vm.stop()`. Otherwise it ends when this process does, however that ends. Default false.
+   */
+  readonly detached?: boolean;
+  /**
+   * By which other processes find the machine; no two that run have the same. Up to 63 letters, digits, `_`,
+   * `.` and `-`. Default: its id. A machine that is `inline` is found only if it has a name.
+   */
+  readonly name?: string;
+  /** How long the guest may take to come up, in milliseconds. Default 30,000; 120,000 under QEMU. */
+  readonly bootTimeoutMs?: number;
+  /** Gives up the start. */
+  readonly signal?: AbortSignal;
+  /** Receives the guest's console as it comes. */
+  readonly onConsole?: (bytes: Uint8Array) => void;
+  /** Receives one-line remarks, such as that QEMU stands in for a missing hypervisor. */
+  readonly onNotice?: (notice: string) => void;
+}
