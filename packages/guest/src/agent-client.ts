@@ -9,7 +9,7 @@ import {
   type ExecRequest,
   encodeExecRequest,
 } from "./exec-request.js";
-import { GuestFiles } from "./files/guest-files.js";
+import { type BuiltinStarter, GuestFiles } from "./files/guest-files.js";
 import { EXEC_PORT } from "./frames.js";
 import { GuestProcess, type ProcessOutput } from "./guest-process.js";
 import { encodeStagedFiles } from "./staged-files.js";
@@ -30,14 +30,13 @@ export interface RunRequest extends ExecRequest, OutputOptions {
  * Runs processes in one guest, over a connection each. Any process of the host that reaches the guest's vsock
  * can have one; the agent itself is watched and told by {@link AgentControl}.
  */
-export class AgentClient {
+export class AgentClient implements BuiltinStarter {
   /** The guest's files. */
-  readonly files: GuestFiles;
+  readonly files: GuestFiles = new GuestFiles(this);
   readonly #connector: Pick<VsockConnector, "connect">;
   readonly #patience: Patience;
 
   constructor(connector: Pick<VsockConnector, "connect">, patience: Patience = {}) {
-    this.files = new GuestFiles((request) => this.#start(request, EXEC_BUILTIN));
     this.#connector = connector;
     this.#patience = patience;
   }
@@ -49,6 +48,11 @@ export class AgentClient {
    */
   exec(request: ExecRequest): GuestProcess {
     return this.#start(request, 0);
+  }
+
+  /** Starts a function of the agent instead of a program: `argv` is as in agent/builtin.h. */
+  startBuiltin(request: ExecRequest): GuestProcess {
+    return this.#start(request, EXEC_BUILTIN);
   }
 
   /** Runs a process to its end and collects its output. Throws as {@link GuestProcess.output} does. */

@@ -5,8 +5,10 @@ import { fileError, GuestFileError, MAX_COMPLAINT } from "./file-error.js";
 import { decodeFileEntries, decodeFileStat, type FileEntry, type FileStat } from "./file-record.js";
 import { FileWatcher } from "./file-watcher.js";
 
-/** Starts a function of the agent: `argv` as in agent/builtin.h. */
-export type BuiltinStarter = (request: ExecRequest) => GuestProcess;
+/** Starts functions of an agent: `argv` as in agent/builtin.h. */
+export interface BuiltinStarter {
+  startBuiltin(request: ExecRequest): GuestProcess;
+}
 
 /** Options of every file operation. */
 export interface FileOptions {
@@ -43,10 +45,10 @@ const SIGTERM = 15;
  * for a path that cannot be one, ERR_EXEC_UNKNOWN_USER, ERR_EXEC_ABORTED, ERR_AGENT_GONE or ERR_AGENT_PROTOCOL otherwise.
  */
 export class GuestFiles {
-  readonly #start: BuiltinStarter;
+  readonly #agent: BuiltinStarter;
 
-  constructor(start: BuiltinStarter) {
-    this.#start = start;
+  constructor(agent: BuiltinStarter) {
+    this.#agent = agent;
   }
 
   /** Reads a regular file. Over `maxBytes` it rejects with ERR_EXEC_OUTPUT_LIMIT: see {@link readStream}. */
@@ -208,7 +210,7 @@ export class GuestFiles {
   #begin(argv: readonly string[], options: FileOptions, stdin: boolean): GuestProcess {
     checkedPath(argv[1]);
     const { user, signal } = options;
-    return this.#start({
+    return this.#agent.startBuiltin({
       argv,
       stdin,
       ...(user === undefined ? {} : { user }),
