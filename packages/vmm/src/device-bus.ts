@@ -16,6 +16,7 @@ import {
   VIRTIO_MMIO_START,
 } from "./memory-map.js";
 import type { PlacedRegion } from "./shared-memory.js";
+import type { DeviceState } from "./snapshot/machine-state.js";
 import type { RegisterWrite } from "./vcpu-control.js";
 
 /**
@@ -110,6 +111,48 @@ export class DeviceBus implements Disposable {
   repairMemory(): boolean {
     const repaired = this.#devices.map(({ device }) => device.sharedMemory?.repair?.() ?? false);
     return repaired.includes(true);
+  }
+
+  /** Requests that devices have taken and not completed. */
+  get inFlight(): number {
+    return this.#devices.reduce((total, { inFlight }) => total + inFlight, 0);
+  }
+
+  /** Take it when the vCPUs wait and nothing is in flight. */
+  save(): DeviceState[] {
+    return this.#devices.map((mmio) => {
+      const { registers, queues, device: state } = mmio.save();
+      return { deviceId: mmio.device.deviceId, registers, queues, state };
+    });
+  }
+
+  /**
+   * Brings the devices of a new machine, whose memory is restored, to where they were saved.
+   *
+   * @throws VmmError `ERR_VMM_SNAPSHOT_DEVICES`
+   */
+  restore(states: readonly DeviceState[]): void {
+    const idOf = ({ device }: MmioDevice) => device.deviceId;
+    const saved = states.map(({ deviceId }) => deviceId).join(", ");
+    const found = this.#devices.map(idOf).join(", ");
+    if (saved !== found) {
+      throw new VmmError(
+        "ERR_VMM_SNAPSHOT_DEVICES",
+        `the snapshot's machine has virtio devices of types ${saved}, this one ${found}: give the same, in the same order`,
+      );
+    }
+    for (const [index, { registers, queues, state }] of states.entries()) {
+      try {
+        this.#devices[index]?.restore({ registers, queues, device: state });
+      } catch (cause) {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        throw new VmmError(
+          "ERR_VMM_SNAPSHOT_DEVICES",
+          `device ${index} cannot go on from the snapshot: ${reason}`,
+          { cause },
+        );
+      }
+    }
   }
 
   /** How Linux learns where the devices are (virtio_mmio.device, kernel-parameters.txt). */

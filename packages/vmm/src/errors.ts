@@ -10,6 +10,24 @@ export type VmmErrorCode =
   | "ERR_VMM_ENDED"
   /** An option is out of its range. */
   | "ERR_VMM_OPTION"
+  /** The machine did not come to rest within its limit: a vCPU, or requests of a device. It runs on. */
+  | "ERR_VMM_BUSY"
+  /** This is no snapshot, or one of another architecture or hypervisor. */
+  | "ERR_VMM_SNAPSHOT_FORMAT"
+  /** The snapshot's format is of another release. */
+  | "ERR_VMM_SNAPSHOT_VERSION"
+  /** The snapshot is damaged, cut short, or put together from parts of several. */
+  | "ERR_VMM_SNAPSHOT_CORRUPT"
+  /** The snapshot was made on a processor that this host does not have. */
+  | "ERR_VMM_SNAPSHOT_CPU"
+  /** The snapshot is of a machine with other devices. */
+  | "ERR_VMM_SNAPSHOT_DEVICES"
+  /** The snapshot cannot be made on this base. */
+  | "ERR_VMM_SNAPSHOT_BASE"
+  /** The host has no room for the snapshot. */
+  | "ERR_VMM_SNAPSHOT_SPACE"
+  /** The snapshot cannot be written; see `cause`. */
+  | "ERR_VMM_SNAPSHOT_WRITE"
   /** The hypervisor refused a step of the machine's construction; see `cause`. */
   | "ERR_VMM_HYPERVISOR";
 

@@ -7,8 +7,18 @@
 
 export type { MachineExit, MachineExitReason } from "@supermachine-internal/console";
 export { VmmError, type VmmErrorCode } from "./errors.js";
-export { MAX_CPUS, Machine, type MachineOptions } from "./machine.js";
+export {
+  MAX_CPUS,
+  Machine,
+  type MachineHost,
+  type MachineOptions,
+  type RestoreOptions,
+} from "./machine.js";
 export type { DeviceMetrics, MachineMetrics, VcpuMetrics } from "./metrics/machine-metrics.js";
 export type { MappedMemory, ThreadTime } from "./metrics/usage.js";
+export type { CpuModel } from "./snapshot/cpu-model.js";
+export type { DeviceState, MachineState, MemoryLayer } from "./snapshot/machine-state.js";
+export type { SaveOptions } from "./snapshot/save.js";
+export { Snapshot } from "./snapshot/snapshot.js";
 export { runVcpuThread } from "./vcpu-thread.js";
 export { VcpuThreads } from "./vcpu-threads.js";

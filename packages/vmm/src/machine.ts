@@ -1,5 +1,5 @@
-import type { HostMemory, Hypervisor, VcpuKickToken, VmHandle } from "@supermachine/hypervisor";
-import { GuestMemory, type GuestMemoryRegion, type VirtioDevice } from "@supermachine/virtio";
+import type { Hypervisor, VmHandle } from "@supermachine/hypervisor";
+import { GuestMemory, type VirtioDevice } from "@supermachine/virtio";
 import {
   ConsoleLog,
   type MachineExit,
@@ -13,28 +13,42 @@ import { openBootFile } from "./boot-file.js";
 import { SERIAL_STATE_SIZE } from "./device/serial.js";
 import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
-import { ramRanges } from "./memory-map.js";
+import { GuestRam } from "./guest-ram.js";
 import { MachineMeter, type MachineMetrics } from "./metrics/machine-metrics.js";
 import { copiedMemory, placeSharedMemory } from "./shared-memory.js";
-import { VcpuControl } from "./vcpu-control.js";
-import type { VcpuMessage } from "./vcpu-thread.js";
+import { type SaveOptions, saveMachine } from "./snapshot/save.js";
+import type { Snapshot } from "./snapshot/snapshot.js";
+import { VcpuGroup } from "./vcpu-group.js";
+import type { VcpuMessage, VcpuStart } from "./vcpu-thread.js";
 import { VcpuThreads } from "./vcpu-threads.js";
 
 /** The most vCPUs a machine can have. */
 export const MAX_CPUS = 16;
 const MIN_MEMORY_MIB = 16;
 const MAX_MEMORY_MIB = 1024 * 1024;
-/** Kicks are repeated while a vCPU thread has not ended: one may fall between two of its loops. */
-const KICK_INTERVAL_MS = 20;
+/** How long vCPUs may take to come to rest; devices as long again. */
+const PAUSE_LIMIT_MS = 5000;
+/** How long the threads of a restored machine may take to come up, on a busy host. */
+const RESTORE_LIMIT_MS = 30_000;
 
-/** Options of {@link Machine.start}. */
-export interface MachineOptions {
+/** What a machine is given however it begins. */
+export interface MachineHost {
   readonly hypervisor: Hypervisor;
   /**
    * The module that calls `runVcpuThread(hypervisor)`; one worker thread of it runs per vCPU. Or such
    * threads, started ahead, as many as `cpus`: the machine takes them over.
    */
   readonly vcpuThread: URL | VcpuThreads;
+  /** In the order in which the guest finds them. The machine activates and closes them. */
+  readonly devices?: readonly VirtioDevice[];
+  /** Receives what the guest prints on its serial console, as it comes. */
+  readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
+  /** Hears why a device stopped serving the guest: its driver broke the virtio protocol. */
+  readonly onDeviceFailure?: ((reason: Error) => void) | undefined;
+}
+
+/** Options of {@link Machine.start}. */
+export interface MachineOptions extends MachineHost {
   /** Guest memory in MiB, 16 to 1,048,576. */
   readonly memoryMiB: number;
   /** vCPUs, 1 to {@link MAX_CPUS}. Default 1. */
@@ -45,12 +59,17 @@ export interface MachineOptions {
   readonly initrd?: string | undefined;
   /** Kernel command line; the parameters that announce the devices are appended. */
   readonly commandLine: string;
-  /** In the order in which the guest finds them. The machine activates and closes them. */
-  readonly devices?: readonly VirtioDevice[];
-  /** Receives what the guest prints on its serial console, as it comes. */
-  readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
-  /** Hears why a device stopped serving the guest: its driver broke the virtio protocol. */
-  readonly onDeviceFailure?: ((reason: Error) => void) | undefined;
+}
+
+/** Options of {@link Machine.restore}. */
+export interface RestoreOptions extends MachineHost {
+  /** Stays the caller's, who may close it once the machine runs. */
+  readonly snapshot: Snapshot;
+  /**
+   * Reads all of the saved memory first and compares its checksums. Default true. False for a snapshot that
+   * this process has made or verified already: it is mapped then, and read as the guest needs it.
+   */
+  readonly verifyMemory?: boolean;
 }
 
 /**
@@ -62,14 +81,19 @@ export class Machine implements AsyncDisposable {
   readonly exited: Promise<MachineExit>;
   readonly #console = new ConsoleLog();
   readonly #resources = new ResourceStack();
-  readonly #control: VcpuControl;
+  readonly #hypervisor: Hypervisor;
+  readonly #memoryMiB: number;
+  readonly #ram: GuestRam;
   readonly #vm: VmHandle;
+  readonly #vcpus: VcpuGroup;
   readonly #bus: DeviceBus;
   readonly #meter: MachineMeter;
+  readonly #serial = new SharedArrayBuffer(SERIAL_STATE_SIZE);
+  /** What the memory shows of files: the snapshot that the machine went on from. */
+  readonly #origin: Snapshot["state"] | undefined;
   readonly #onConsole: ((bytes: Uint8Array) => void) | undefined;
-  readonly #kicks: VcpuKickToken[] = [];
   #end: { reason: MachineExitReason; message: string } | undefined;
-  #kicker: NodeJS.Timeout | undefined;
+  #pausing: Promise<void> | undefined;
 
   /**
    * Builds the machine, loads the kernel and starts its vCPUs. Returns without waiting for the guest.
@@ -77,43 +101,73 @@ export class Machine implements AsyncDisposable {
    * @throws {@link VmmError}; nothing is left behind then, and the devices are closed.
    */
   static start(options: MachineOptions): Machine {
-    return new Machine(options);
+    return new Machine(options, undefined);
   }
 
-  private constructor(options: MachineOptions) {
-    const cpus = options.cpus ?? 1;
-    const { hypervisor, memoryMiB } = options;
+  /**
+   * Builds a machine that goes on from a snapshot, as many from one as wanted. The devices are new ones of
+   * the same kinds in the same order; the vsock tells its guest that all connections are gone. The
+   * guest's clock goes on from when it was saved, and it knows nothing of the restore.
+   *
+   * @throws {@link VmmError}; nothing is left behind then, and the devices are closed.
+   */
+  static async restore(options: RestoreOptions): Promise<Machine> {
+    const { memoryMiB, cpus, state } = options.snapshot;
+    const machine = new Machine({ ...options, memoryMiB, cpus }, options.snapshot);
+    try {
+      await machine.#vcpus.park(RESTORE_LIMIT_MS);
+      // In this order: the interrupt controller delivers what is pending to the vCPUs, devices to it.
+      machine.#vm.restoreState(state.vm);
+      machine.#bus.restore(state.devices);
+      machine.#vcpus.release();
+      return machine;
+    } catch (error) {
+      const { message } = await machine.stop();
+      if (!(error instanceof VmmError)) throw hypervisorFailure(error);
+      if (error.code !== "ERR_VMM_ENDED") throw error;
+      throw new VmmError(
+        "ERR_VMM_SNAPSHOT_CPU",
+        `the snapshot ${options.snapshot.directory} cannot go on here: ${message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  private constructor(
+    options: MachineHost & Partial<MachineOptions> & Partial<RestoreOptions>,
+    snapshot: Snapshot | undefined,
+  ) {
+    const { hypervisor, cpus = 1, memoryMiB = 0, devices = [] } = options;
     const resources = this.#resources;
     this.#onConsole = options.onConsole;
-    this.#control = VcpuControl.create(cpus);
+    this.#hypervisor = hypervisor;
+    this.#memoryMiB = memoryMiB;
+    this.#origin = snapshot?.state;
     try {
-      for (const device of options.devices ?? []) resources.use(device);
+      for (const device of devices) resources.use(device);
       checkRange("cpus", cpus, 1, MAX_CPUS);
       const threads = resources.use(vcpuThreads(options.vcpuThread, cpus));
       checkRange("memoryMiB", memoryMiB, MIN_MEMORY_MIB, MAX_MEMORY_MIB);
-      const ram = ramRanges(memoryMiB);
-      const ramMemory = ram.map(({ size }) => resources.use(allocate(hypervisor, size)));
-      this.#meter = new MachineMeter(cpus, ramMemory);
-      const sharedMemory = placeSharedMemory(options.devices ?? [], memoryMiB, ram.length);
-      const memory = new GuestMemory(
-        ram.map(({ guestAddress }, i) => ramRegion(guestAddress, ramMemory[i])),
-        sharedMemory.map(copiedMemory),
+      if (snapshot !== undefined) checkSnapshot(snapshot, options);
+      this.#ram = resources.use(
+        snapshot === undefined
+          ? GuestRam.allocate(hypervisor, memoryMiB)
+          : GuestRam.restore(hypervisor, snapshot),
       );
+      this.#meter = new MachineMeter(cpus, this.#ram.memory);
+      const sharedMemory = placeSharedMemory(devices, memoryMiB, this.#ram.ranges.length);
+      const memory = new GuestMemory(this.#ram.regions, sharedMemory.map(copiedMemory));
       this.#vm = resources.use(createVm(hypervisor, cpus));
-      ram.forEach(({ guestAddress, size }, slot) => {
-        const hostAddress = ramMemory[slot]?.address ?? 0n;
-        this.#vm.mapMemory({ slot, guestAddress, hostAddress, size });
-      });
+      this.#ram.mapInto(this.#vm);
       this.#vm.createInterruptController();
-      this.#bus = resources.use(
-        new DeviceBus(this.#vm, memory, options.devices ?? [], sharedMemory, (reason) =>
-          options.onDeviceFailure?.(reason),
-        ),
+      const onFailure = (reason: Error) => options.onDeviceFailure?.(reason);
+      this.#bus = resources.use(new DeviceBus(this.#vm, memory, devices, sharedMemory, onFailure));
+      this.#vcpus = new VcpuGroup(this.#vm, threads, snapshot === undefined);
+      this.exited = this.#run(
+        snapshot === undefined
+          ? startBooting(this.#boot(memory, options, cpus))
+          : this.#startRestored(snapshot),
       );
-
-      const commandLine = `${options.commandLine} ${this.#bus.kernelParameters()}`.trim();
-      const entry = boot(memory, ram, { ...options, commandLine }, cpus);
-      this.exited = this.#run(threads, entry);
     } catch (error) {
       resources.dispose();
       throw error instanceof VmmError ? error : hypervisorFailure(error);
@@ -140,6 +194,64 @@ export class Machine implements AsyncDisposable {
     return this.#meter.read(this.#bus.devices);
   }
 
+  /** Whether the vCPUs wait, or are about to. */
+  get paused(): boolean {
+    return this.#pausing !== undefined;
+  }
+
+  /**
+   * Makes the vCPUs wait until {@link Machine.resume}. Devices still take what the host gives them.
+   * Idempotent.
+   *
+   * @throws {@link VmmError} `ERR_VMM_BUSY` when one does not stop within 5 s: they all run on then.
+   * `ERR_VMM_ENDED`.
+   */
+  pause(): Promise<void> {
+    this.#requireRunning("be paused");
+    this.#pausing ??= this.#vcpus.park(PAUSE_LIMIT_MS).catch((error: unknown) => {
+      this.#pausing = undefined;
+      throw error;
+    });
+    return this.#pausing;
+  }
+
+  /** Lets the vCPUs run on. The guest's clocks have gone on meanwhile. Idempotent. */
+  async resume(): Promise<void> {
+    const pausing = this.#pausing;
+    if (pausing === undefined) return;
+    await pausing;
+    if (this.#pausing !== pausing) return;
+    this.#pausing = undefined;
+    this.#vcpus.release();
+  }
+
+  /**
+   * Writes a snapshot into a new directory, which appears when it is complete. The vCPUs wait while it is
+   * taken, and run on while it is flushed to disk; those of a paused machine go on waiting.
+   *
+   * @throws {@link VmmError} `ERR_VMM_BUSY` when a device's requests are not done within 5 s,
+   * `ERR_VMM_SNAPSHOT_BASE`, `ERR_VMM_SNAPSHOT_SPACE`, `ERR_VMM_SNAPSHOT_WRITE`, `ERR_VMM_SNAPSHOT_DEVICES`
+   * or `ERR_VMM_ENDED`. Nothing is left of the snapshot then.
+   */
+  async save(directory: string, options: SaveOptions = {}): Promise<void> {
+    this.#requireRunning("be saved");
+    const parts = {
+      hypervisor: this.#hypervisor,
+      memoryMiB: this.#memoryMiB,
+      ram: this.#ram,
+      vm: this.#vm,
+      vcpus: this.#vcpus,
+      bus: this.#bus,
+      serial: this.#serial,
+      origin: this.#origin,
+    };
+    const wasPaused = this.paused;
+    await saveMachine(parts, directory, options, {
+      pause: () => this.pause(),
+      resume: () => (wasPaused ? Promise.resolve() : this.resume()),
+    });
+  }
+
   /** Ends the machine at once, as pulling the plug would. Idempotent. */
   async stop(): Promise<MachineExit> {
     this.#finish("stopped", "the machine was stopped");
@@ -150,47 +262,54 @@ export class Machine implements AsyncDisposable {
     await this.stop();
   }
 
+  #requireRunning(what: string): void {
+    if (this.#end === undefined) return;
+    throw new VmmError(
+      "ERR_VMM_ENDED",
+      `the machine cannot ${what}, for it has ended: ${this.#end.message}`,
+    );
+  }
+
+  #boot(memory: GuestMemory, options: Partial<MachineOptions>, cpus: number): LinuxEntry {
+    const { kernel = "", initrd } = options;
+    const commandLine = `${options.commandLine ?? ""} ${this.#bus.kernelParameters()}`.trim();
+    return boot(memory, this.#ram.ranges, { kernel, initrd, commandLine }, cpus);
+  }
+
+  #startRestored({ state }: Snapshot): (index: number) => VcpuStart {
+    const serial = new Uint8Array(this.#serial);
+    if (state.serial.length !== serial.length) {
+      throw new VmmError(
+        "ERR_VMM_SNAPSHOT_CORRUPT",
+        "the snapshot has no state of the serial port; make it anew",
+      );
+    }
+    serial.set(state.serial);
+    return (index) => ({ type: "restore", state: state.vcpus[index] ?? new Uint8Array() });
+  }
+
   /** Runs the vCPUs to their end and releases everything. */
-  async #run(threads: VcpuThreads, entry: LinuxEntry): Promise<MachineExit> {
+  async #run(startOf: (index: number) => VcpuStart): Promise<MachineExit> {
     const shared = {
-      vm: this.#vm.token,
-      cpus: threads.count,
       registers: this.#bus.registers,
-      serial: new SharedArrayBuffer(SERIAL_STATE_SIZE),
-      control: this.#control.shared,
+      serial: this.#serial,
       counters: this.#meter.shared,
     };
-    const dataOf = (index: number) =>
-      index === 0 ? { ...shared, index, entry } : { ...shared, index };
-    await threads.run(dataOf, {
-      onMessage: (index, message) => this.#onMessage(index, message),
+    await this.#vcpus.run(shared, startOf, this.#bus, {
+      onConsole: (bytes) => {
+        this.#console.append(bytes);
+        this.#onConsole?.(bytes);
+      },
+      onEnded: (message) => this.#onEnded(message),
       // A thread that ends without a word still ends the machine.
       onExit: (index, error) => {
         const reason = error === undefined ? "ended unexpectedly" : `failed: ${error.message}`;
         this.#finish("hypervisor-error", `the thread of vCPU ${index} ${reason}`);
       },
     });
-    clearInterval(this.#kicker);
     this.#resources.dispose();
     const { reason, message } = this.#end ?? { reason: "stopped", message: "" };
     return { reason, message, console: this.#console.lines() };
-  }
-
-  #onMessage(index: number, message: VcpuMessage): void {
-    switch (message.type) {
-      case "ready":
-        this.#kicks[index] = message.kick;
-        return;
-      case "request":
-        this.#control.serve(index, this.#bus);
-        return;
-      case "console":
-        this.#console.append(message.bytes);
-        this.#onConsole?.(message.bytes);
-        return;
-      case "ended":
-        this.#onEnded(message);
-    }
   }
 
   #onEnded({ end, detail }: Extract<VcpuMessage, { type: "ended" }>): void {
@@ -212,13 +331,22 @@ export class Machine implements AsyncDisposable {
   #finish(reason: MachineExitReason, message: string): void {
     if (this.#end !== undefined) return;
     this.#end = { reason, message };
-    this.#control.stop();
-    const kick = () => {
-      for (const token of this.#kicks) if (token !== undefined) this.#vm.kick(token);
-    };
-    kick();
-    this.#kicker = setInterval(kick, KICK_INTERVAL_MS);
+    this.#vcpus.stop(message);
   }
+}
+
+/** Before anything is built of it. */
+function checkSnapshot(
+  snapshot: Snapshot,
+  { hypervisor, verifyMemory }: Pick<MachineHost, "hypervisor"> & Partial<RestoreOptions>,
+): void {
+  snapshot.checkHost(hypervisor);
+  if (verifyMemory !== false) snapshot.verifyMemory();
+}
+
+/** The first vCPU enters the kernel, which starts the others. */
+function startBooting(entry: LinuxEntry): (index: number) => VcpuStart {
+  return (index) => (index === 0 ? { type: "boot", entry } : { type: "wait" });
 }
 
 function checkRange(option: string, value: number, min: number, max: number): void {
@@ -234,27 +362,6 @@ function vcpuThreads(given: URL | VcpuThreads, cpus: number): VcpuThreads {
   if (given.count === cpus) return given;
   given[Symbol.dispose]();
   throw new VmmError("ERR_VMM_OPTION", `${given.count} vCPU threads for ${cpus} vCPUs`);
-}
-
-function ramRegion(guestAddress: number, memory: HostMemory | undefined): GuestMemoryRegion {
-  if (memory === undefined) throw new RangeError("no host memory for a RAM range");
-  return {
-    guestAddress,
-    buffer: memory.view(),
-    discard: (offset, length) => memory.discard(offset, length),
-  };
-}
-
-function allocate(hypervisor: Hypervisor, size: number): HostMemory {
-  try {
-    return hypervisor.allocateMemory(size);
-  } catch (cause) {
-    throw new VmmError(
-      "ERR_VMM_HYPERVISOR",
-      `the host gives no ${size / 2 ** 20} MiB for the guest's memory; ask for less`,
-      { cause },
-    );
-  }
 }
 
 function createVm(hypervisor: Hypervisor, cpus: number): VmHandle {
@@ -275,7 +382,7 @@ function hypervisorFailure(cause: unknown): VmmError {
 
 function boot(
   memory: GuestMemory,
-  ram: ReturnType<typeof ramRanges>,
+  ram: GuestRam["ranges"],
   options: Pick<MachineOptions, "kernel" | "initrd" | "commandLine">,
   cpus: number,
 ): LinuxEntry {

@@ -1,12 +1,11 @@
 import type { MmioAction } from "@supermachine/virtio";
+import type { VcpuGate } from "./vcpu-gate.js";
 
 /**
- * The shared memory between the device thread and the vCPU threads: a stop flag, and one mailbox a
- * vCPU for the rare register writes that a device must act on before the guest goes on.
+ * The shared memory between the device thread and the vCPU threads: one mailbox a vCPU for the rare
+ * register writes that a device must act on before the guest goes on.
  */
 
-const STOP = 0;
-const MAILBOXES = 1;
 const MAILBOX_WORDS = 6;
 /** Words of a mailbox. */
 const STATE = 0;
@@ -43,34 +42,32 @@ export interface RequestHandler {
 export class VcpuControl {
   readonly shared: SharedArrayBuffer;
   readonly #words: Int32Array;
+  /** Nobody waits any more once the gate is stopping. */
+  readonly #gate: VcpuGate;
 
-  private constructor(shared: SharedArrayBuffer) {
+  private constructor(shared: SharedArrayBuffer, gate: VcpuGate) {
     this.shared = shared;
+    this.#gate = gate;
     this.#words = new Int32Array(shared);
   }
 
-  static create(cpus: number): VcpuControl {
-    const words = MAILBOXES + cpus * MAILBOX_WORDS;
-    return new VcpuControl(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
+  static create(cpus: number, gate: VcpuGate): VcpuControl {
+    const words = cpus * MAILBOX_WORDS;
+    return new VcpuControl(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT), gate);
   }
 
-  static attach(shared: SharedArrayBuffer): VcpuControl {
-    return new VcpuControl(shared);
+  static attach(shared: SharedArrayBuffer, gate: VcpuGate): VcpuControl {
+    return new VcpuControl(shared, gate);
   }
 
-  get stopping(): boolean {
-    return Atomics.load(this.#words, STOP) !== 0;
-  }
-
-  /** Tells every vCPU thread to end, also those that wait for the device thread. */
-  stop(): void {
-    Atomics.store(this.#words, STOP, 1);
-    for (let at = MAILBOXES; at < this.#words.length; at += MAILBOX_WORDS) this.#release(at);
+  /** Lets go of every vCPU thread that waits for the device thread. */
+  releaseAll(): void {
+    for (let at = 0; at < this.#words.length; at += MAILBOX_WORDS) this.#release(at);
   }
 
   /** On a vCPU thread: hands an action to the device thread and waits until it is done. */
   request(cpu: number, write: RegisterWrite, wake: () => void): void {
-    const at = MAILBOXES + cpu * MAILBOX_WORDS;
+    const at = cpu * MAILBOX_WORDS;
     this.#words[at + DEVICE] = write.device;
     this.#words[at + ACTION] = write.action;
     this.#words[at + VALUE] = write.value | 0;
@@ -81,7 +78,7 @@ export class VcpuControl {
 
   /** On a vCPU thread: has memory mended that could not be accessed; answers whether it was. */
   requestRepair(cpu: number, wake: () => void): boolean {
-    const at = MAILBOXES + cpu * MAILBOX_WORDS;
+    const at = cpu * MAILBOX_WORDS;
     this.#words[at + DEVICE] = REPAIR;
     this.#words[at + VALUE] = 0;
     this.#wait(at, wake);
@@ -91,14 +88,14 @@ export class VcpuControl {
   #wait(at: number, wake: () => void): void {
     Atomics.store(this.#words, at + STATE, REQUESTED);
     wake();
-    while (!this.stopping && Atomics.load(this.#words, at + STATE) === REQUESTED) {
+    while (!this.#gate.stopping && Atomics.load(this.#words, at + STATE) === REQUESTED) {
       Atomics.wait(this.#words, at + STATE, REQUESTED);
     }
   }
 
   /** On the device thread: carries out what vCPU `cpu` waits for, if anything. */
   serve(cpu: number, handler: RequestHandler): void {
-    const at = MAILBOXES + cpu * MAILBOX_WORDS;
+    const at = cpu * MAILBOX_WORDS;
     if (Atomics.load(this.#words, at + STATE) !== REQUESTED) return;
     try {
       if (this.#words[at + DEVICE] === REPAIR) {

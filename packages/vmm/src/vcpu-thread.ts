@@ -16,6 +16,7 @@ import { VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START } from "./memory-map.js";
 import { currentThread } from "./metrics/usage.js";
 import { VcpuCounters } from "./metrics/vcpu-counters.js";
 import { VcpuControl } from "./vcpu-control.js";
+import { VcpuGate } from "./vcpu-gate.js";
 
 /** What the device thread gives a vCPU thread. */
 export interface VcpuThreadData {
@@ -26,11 +27,20 @@ export interface VcpuThreadData {
   readonly registers: readonly SharedArrayBuffer[];
   readonly serial: SharedArrayBuffer;
   readonly control: SharedArrayBuffer;
+  readonly gate: SharedArrayBuffer;
   /** See `VcpuCounters`. */
   readonly counters: SharedArrayBuffer;
-  /** Where the first vCPU starts; the others wait for the guest's start-up IPI. */
-  readonly entry?: LinuxEntry | undefined;
+  readonly start: VcpuStart;
 }
+
+/** How a vCPU begins. */
+export type VcpuStart =
+  /** Waiting for the guest's start-up IPI. */
+  | { readonly type: "wait" }
+  /** At the entry point of the guest's kernel. */
+  | { readonly type: "boot"; readonly entry: LinuxEntry }
+  /** Where it was when its state was saved. */
+  | { readonly type: "restore"; readonly state: Uint8Array };
 
 /** Why a vCPU thread ended. */
 export type VcpuEnd = "stopped" | "reset" | "triple-fault" | "memory-fault" | "hypervisor-error";
@@ -39,6 +49,8 @@ export type VcpuEnd = "stopped" | "reset" | "triple-fault" | "memory-fault" | "h
 export type VcpuMessage =
   | { readonly type: "ready"; readonly kick: VcpuKickToken }
   | { readonly type: "request" }
+  /** It waits at the gate. */
+  | { readonly type: "parked" }
   | { readonly type: "console"; readonly bytes: Uint8Array }
   | { readonly type: "ended"; readonly end: VcpuEnd; readonly detail: string };
 
@@ -72,17 +84,21 @@ function post(message: VcpuMessage): void {
 class VcpuThread {
   readonly #data: VcpuThreadData;
   readonly #vcpu: VcpuHandle;
+  readonly #gate: VcpuGate;
   readonly #control: VcpuControl;
   readonly #counters: VcpuCounters;
   readonly #registers: readonly MmioRegisters[];
   readonly #console = new ConsoleBuffer();
   readonly #serial: SerialPort;
   readonly #wake = () => post({ type: "request" });
+  /** Whether the guest's last access has been served, but not completed. */
+  #inAccess = false;
 
   constructor(data: VcpuThreadData, vcpu: VcpuHandle, interrupt: () => void) {
     this.#data = data;
     this.#vcpu = vcpu;
-    this.#control = VcpuControl.attach(data.control);
+    this.#gate = new VcpuGate(data.gate);
+    this.#control = VcpuControl.attach(data.control, this.#gate);
     this.#counters = new VcpuCounters(data.counters, data.index);
     this.#counters.threadId = currentThread();
     this.#registers = data.registers.map((shared) => new MmioRegisters(shared));
@@ -100,15 +116,20 @@ class VcpuThread {
 
   #loop(): { end: VcpuEnd; detail: string } {
     const vcpu = this.#vcpu;
-    while (!this.#control.stopping) {
+    for (;;) {
+      if (!this.#gate.isOpen) {
+        if (this.#gate.stopping) return { end: "stopped", detail: "" };
+        if (this.#completeAccess()) return { end: "reset", detail: "" };
+        this.#wait();
+        continue;
+      }
       const reason = vcpu.run();
       this.#counters.count(reason);
+      this.#inAccess = reason === ExitReason.IO || reason === ExitReason.MMIO;
       switch (reason) {
         case ExitReason.IO:
-          if (this.#portAccess(vcpu.exit)) return { end: "reset", detail: "" };
-          break;
         case ExitReason.MMIO:
-          this.#memoryAccess(vcpu.exit);
+          if (this.#access(reason)) return { end: "reset", detail: "" };
           break;
         case ExitReason.HLT:
         case ExitReason.INTERRUPTED:
@@ -127,7 +148,38 @@ class VcpuThread {
           return { end: "hypervisor-error", detail: vcpu.exit.describe() };
       }
     }
-    return { end: "stopped", detail: "" };
+  }
+
+  /** At the closed gate. */
+  #wait(): void {
+    this.#console.flush();
+    this.#gate.wait(
+      this.#data.index,
+      () => post({ type: "parked" }),
+      () => this.#vcpu.saveState(),
+    );
+    try {
+      this.#vcpu.x86?.notifyPaused();
+    } catch {
+      // The guest has no paravirtual clock: nobody to tell.
+    }
+  }
+
+  /** Brings the vCPU between two instructions; true when the guest pulsed the reset line in the last one. */
+  #completeAccess(): boolean {
+    while (this.#inAccess) {
+      const reason = this.#vcpu.completeExit();
+      this.#inAccess = reason === ExitReason.IO || reason === ExitReason.MMIO;
+      if (this.#inAccess && this.#access(reason)) return true;
+    }
+    return false;
+  }
+
+  /** Serves a port or memory access; true when the guest pulsed the reset line. */
+  #access(reason: ExitReason): boolean {
+    if (reason === ExitReason.IO) return this.#portAccess(this.#vcpu.exit);
+    this.#memoryAccess(this.#vcpu.exit);
+    return false;
   }
 
   /** Serves port I/O; true when the guest pulsed the reset line. Absent ports read as all ones. */
@@ -181,8 +233,9 @@ export function runVcpuThread(hypervisor: Hypervisor): void {
     try {
       using vm = hypervisor.attachVm(data.vm);
       using vcpu = vm.createVcpu(data.index);
-      vcpu.x86?.setCpuid(vcpuCpuid(supported ?? [], data.index, data.cpus));
-      if (data.entry !== undefined) enterLongMode(vcpu, data.entry);
+      if (data.start.type === "restore") vcpu.restoreState(data.start.state);
+      else vcpu.x86?.setCpuid(vcpuCpuid(supported ?? [], data.index, data.cpus));
+      if (data.start.type === "boot") enterLongMode(vcpu, data.start.entry);
       post({ type: "ready", kick: vcpu.kickToken });
       const pulseInterrupt = () => {
         vm.setInterruptLine(COM1_GSI, true);

@@ -60,6 +60,16 @@ export interface VirtioDevice extends Disposable {
   notify(queueIndex: number): void;
   /** Totals that only the device knows, by name; none that its queues show as well. */
   counters?(): Readonly<Record<string, number>>;
+  /**
+   * What the device keeps for its driver beside the rings and the registers, in its own format; called when
+   * it has nothing in flight. Absent: nothing. Throws when it cannot be saved now.
+   */
+  saveState?(): Uint8Array;
+  /**
+   * Takes up what `saveState()` of such a device gave; before `activate`. Throws when the bytes are not that.
+   * Called with `undefined` where the snapshot holds nothing of the device's own.
+   */
+  restoreState?(state: Uint8Array | undefined): void;
   /** Forgets the driver. The queues are closed already. Also called when not active. */
   reset(): void;
   /** Releases what the device owns. Idempotent. */

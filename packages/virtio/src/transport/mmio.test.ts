@@ -267,7 +267,9 @@ describe("MmioDevice", () => {
     expect(() => fs.transport.restore(rng.save())).toThrow(mismatch);
     const registers = rng.save().registers.subarray(0, 20);
     using other = new MmioDriver(new RngDevice());
-    expect(() => other.transport.restore({ registers, queues: [] })).toThrow(mismatch);
+    expect(() => other.transport.restore({ registers, queues: [], device: null })).toThrow(
+      mismatch,
+    );
     expect(() => rng.transport.restore(rng.save())).toThrow(mismatch);
   });
 

@@ -23,6 +23,8 @@ export interface MmioState {
   readonly registers: Uint8Array;
   /** One per queue; `null` where the driver did not enable it. */
   readonly queues: readonly (QueueState | null)[];
+  /** What the device keeps beside them; `null` where that is nothing. */
+  readonly device: Uint8Array | null;
 }
 
 /** What a device has done for its guest so far, over all resets. */
@@ -133,6 +135,7 @@ export class MmioDevice implements Disposable {
         if (queue === undefined) return null;
         return { lastAvailableIndex: queue.lastAvailableIndex, usedIndex: queue.usedIndex };
       }),
+      device: this.device.saveState?.() ?? null,
     };
   }
 
@@ -147,6 +150,7 @@ export class MmioDevice implements Disposable {
       throw new VirtioError("ERR_VIRTIO_STATE_MISMATCH", "restore into a device that runs already");
     }
     this.registers.restore(state.registers);
+    this.device.restoreState?.(state.device ?? undefined);
     if ((this.registers.status & VIRTIO_CONFIG_S_DRIVER_OK) === 0) return;
     this.#activate(state.queues);
     this.#raise(VIRTIO_MMIO_INT_VRING);

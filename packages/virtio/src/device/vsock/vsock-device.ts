@@ -163,6 +163,11 @@ export class VsockDevice implements VirtioDevice {
     this.#sendResetEvent();
   }
 
+  /** In the restored guest's memory connections are open that nobody here knows of. */
+  restoreState(): void {
+    this.#resetEventOwed = true;
+  }
+
   activate({ queues, fail }: DeviceContext): void {
     this.#receive = queues[RECEIVE_QUEUE];
     this.#events = queues[EVENT_QUEUE];
