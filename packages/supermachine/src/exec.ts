@@ -1,5 +1,12 @@
-import { constants } from "node:os";
-import type { ExitStatus, ProcessOutput } from "@supermachine/guest";
+import { posix } from "node:path";
+import type {
+  AgentClient,
+  ExecOptions as GuestOptions,
+  ResourceLimits,
+  StagedFile,
+} from "@supermachine/guest";
+import { type ExecResult, execResult } from "./exec-result.js";
+import { VmProcess } from "./vm-process.js";
 
 /** Options of every command. */
 export interface CommandOptions {
@@ -9,9 +16,16 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** `name`, `uid`, `name:group` or `uid:gid`. Default: the image's, else root. */
   readonly user?: string;
-  /** Kills the command and its children after this many milliseconds. */
+  /** Resource limits of each of its processes, such as `{ nofile: 1024, as: 1 << 30 }`. */
+  readonly rlimits?: ResourceLimits;
+  /**
+   * Files written before it starts, in the same round trip, with the rights of their user. Relative paths start
+   * at `cwd`; missing directories are made.
+   */
+  readonly stageFiles?: readonly StagedFile[];
+  /** Kills the command and all that it started after this many milliseconds. */
   readonly timeoutMs?: number;
-  /** Kills the command and its children. */
+  /** Kills the command and all that it started. */
   readonly signal?: AbortSignal;
 }
 
@@ -23,44 +37,74 @@ export interface SpawnOptions extends CommandOptions {
   readonly tty?: { readonly columns: number; readonly rows: number };
 }
 
-/** Options of `vm.exec`. */
-export interface ExecOptions extends CommandOptions {
-  /** Standard input. */
-  readonly input?: string | Uint8Array;
+/** Options of `vm.chain`. */
+export interface ChainOptions extends CommandOptions {
   /** Most bytes collected of standard output and standard error together. Default 64 MiB. */
   readonly maxOutputBytes?: number;
 }
 
-/** How a command ended, and what it printed. */
-export interface ExecResult {
-  /** Exit code, or `null` when a signal ended it. */
-  readonly code: number | null;
-  /** Name of the signal that ended it, such as `SIGTERM`, or `null`. */
-  readonly signal: string | null;
-  /** Standard output, decoded as UTF-8. */
-  readonly stdout: string;
-  /** Standard error, decoded as UTF-8. */
-  readonly stderr: string;
-  /** Whether `timeoutMs` ended it. */
-  readonly timedOut: boolean;
-  /** From start to end by the guest's clock. */
-  readonly durationMs: number;
-  /** Most memory that it, or a child it waited for, had resident. */
-  readonly peakRssKiB: number;
+/** Options of `vm.exec`. */
+export interface ExecOptions extends ChainOptions {
+  /** Standard input. */
+  readonly input?: string | Uint8Array;
 }
 
-/** The name of a Linux signal, such as `SIGKILL`; real-time signals by number. */
-export function signalName({ signal }: ExitStatus): string | null {
-  if (signal === null) return null;
-  const known = Object.entries(constants.signals).find(([, number]) => number === signal);
-  return known?.[0] ?? `SIG${signal}`;
+/** What a machine gives to every command. */
+export interface CommandDefaults {
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string | undefined;
+  readonly user: string | undefined;
 }
 
-export function execResult(output: ProcessOutput): ExecResult {
-  return {
-    ...output,
-    signal: signalName(output),
-    stdout: output.stdout.toString("utf8"),
-    stderr: output.stderr.toString("utf8"),
-  };
+/** Runs commands in a guest, with what the machine gives to each. */
+export class Commands {
+  readonly #agent: AgentClient;
+  readonly #defaults: CommandDefaults;
+
+  constructor(agent: AgentClient, defaults: CommandDefaults) {
+    this.#agent = agent;
+    this.#defaults = defaults;
+  }
+
+  spawn(argv: readonly string[], options: SpawnOptions): VmProcess {
+    const { stdin = false, tty } = options;
+    const request = { ...this.#options(options), argv, stdin };
+    return new VmProcess(this.#agent.exec(tty === undefined ? request : { ...request, tty }));
+  }
+
+  async exec(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
+    const { input } = options;
+    const request = { ...this.#options(options), ...outputLimit(options), argv };
+    return execResult(await this.#agent.run(input === undefined ? request : { ...request, input }));
+  }
+
+  async chain(
+    commands: readonly (readonly string[])[],
+    options: ChainOptions,
+  ): Promise<ExecResult[]> {
+    const request = { ...this.#options(options), ...outputLimit(options), commands };
+    return (await this.#agent.runChain(request)).map(execResult);
+  }
+
+  #options(options: CommandOptions): GuestOptions {
+    const { user = this.#defaults.user, cwd = this.#defaults.cwd } = options;
+    const { rlimits, stageFiles, timeoutMs, signal } = options;
+    return {
+      env: { ...this.#defaults.env, ...options.env },
+      ...(cwd ? { cwd } : {}),
+      ...(user ? { user } : {}),
+      ...(rlimits === undefined ? {} : { rlimits }),
+      ...(stageFiles === undefined ? {} : { stageFiles: stageFiles.map(absoluteIn(cwd || "/")) }),
+      ...(timeoutMs === undefined ? {} : { timeoutMs }),
+      ...(signal === undefined ? {} : { signal }),
+    };
+  }
+}
+
+function absoluteIn(cwd: string): (file: StagedFile) => StagedFile {
+  return (file) => ({ ...file, path: posix.resolve("/", cwd, file.path) });
+}
+
+function outputLimit({ maxOutputBytes }: ChainOptions): { maxOutputBytes?: number } {
+  return maxOutputBytes === undefined ? {} : { maxOutputBytes };
 }

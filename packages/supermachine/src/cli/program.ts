@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { CommandFlags } from "./command.js";
 import type { MountFlags } from "./mount.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
 import type { RunFlags } from "./run.js";
@@ -23,6 +24,9 @@ function toleratesClosedPipe(stream: NodeJS.WriteStream): void {
 }
 
 const append = (value: string, previous: string[]) => [...previous, value];
+
+/** Commander ends its own options at the first argument, and so hands the separator on. */
+const withoutSeparator = (command: string[]) => (command[0] === "--" ? command.slice(1) : command);
 
 function createProgram(early: PreparedRun | undefined): Command {
   const program = new Command("supermachine")
@@ -60,15 +64,31 @@ function createProgram(early: PreparedRun | undefined): Command {
     .option("--rm", "accepted for compatibility: a machine never outlives its command", true)
     .option("--console", "show the guest's console on standard error", false)
     .action(async (image: string, command: string[], flags: RunFlags) => {
-      // Commander ends its own options at the image, and so hands the separator on.
-      const argv = command[0] === "--" ? command.slice(1) : command;
       const prepared = await prepareRun(flags, early);
       try {
         const { run } = await import("./run.js");
-        process.exitCode = await run(image, argv, flags, prepared);
+        process.exitCode = await run(image, withoutSeparator(command), flags, prepared);
       } finally {
         prepared.starter[Symbol.dispose]();
       }
+    });
+
+  program
+    .command("exec")
+    .description("run a command in a machine that runs, and exit with its status")
+    .usage("[options] MACHINE [--] COMMAND [ARGUMENT...]")
+    .argument("<machine>", "name or id of the machine, or the first digits of its id")
+    .argument("<command...>", "command and arguments")
+    .passThroughOptions()
+    .option("-e, --env <NAME[=value]>", "environment variable (repeatable)", append, [])
+    .option("-w, --workdir <directory>", "working directory in the guest")
+    .option("-u, --user <user[:group]>", "user in the guest, by name or number")
+    .option("--timeout <ms>", "end the command after this time (status 124)", wholeNumber(1))
+    .option("-i, --interactive", "connect standard input", false)
+    .option("-t, --tty", "run the command on a terminal", false)
+    .action(async (machine: string, command: string[], flags: CommandFlags) => {
+      const { exec } = await import("./exec.js");
+      process.exitCode = await exec(machine, withoutSeparator(command), flags);
     });
 
   const image = program.command("image").description("manage the local image store");
