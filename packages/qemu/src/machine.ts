@@ -8,6 +8,7 @@ import { findQemu } from "./binary.js";
 import { type BoundProcess, spawnBound } from "./bound-process.js";
 import { QemuError } from "./error.js";
 import { frontEndFor } from "./front-end.js";
+import { executeQmp } from "./qmp.js";
 
 /** How long QEMU may take to end by itself (it flushes its disks) before it is killed. */
 const STOP_MS = 5000;
@@ -60,6 +61,7 @@ export class QemuMachine implements AsyncDisposable {
   readonly exited: Promise<MachineExit>;
   readonly #console = new ConsoleLog();
   readonly #child: BoundProcess;
+  readonly #monitorPath: string;
   #stderr = "";
   #stopping = false;
   #killTimer: NodeJS.Timeout | undefined;
@@ -90,6 +92,7 @@ export class QemuMachine implements AsyncDisposable {
       const servers = serveDevices(options, directory, (server) =>
         cleanup.push(() => server.close()),
       );
+      const monitorPath = join(directory, "monitor.sock");
       const args = qemuArguments({
         kernel: options.kernel,
         initrd: options.initrd,
@@ -99,9 +102,10 @@ export class QemuMachine implements AsyncDisposable {
         accelerator: options.accelerator ?? "tcg",
         disks: options.disks ?? [],
         frontEnds: servers,
+        monitorPath,
       });
       const child = await spawnBound(path, args);
-      return new QemuMachine(child, options.onConsole, release);
+      return new QemuMachine(child, monitorPath, options.onConsole, release);
     } catch (error) {
       release();
       throw error;
@@ -110,10 +114,12 @@ export class QemuMachine implements AsyncDisposable {
 
   private constructor(
     child: BoundProcess,
+    monitorPath: string,
     onConsole: ((bytes: Uint8Array) => void) | undefined,
     release: () => void,
   ) {
     this.#child = child;
+    this.#monitorPath = monitorPath;
     child.stdout.on("data", (bytes: Buffer) => {
       this.#console.append(bytes);
       onConsole?.(bytes);
@@ -139,6 +145,24 @@ export class QemuMachine implements AsyncDisposable {
   /** The process id of QEMU. */
   get pid(): number {
     return this.#child.pid ?? -1;
+  }
+
+  /**
+   * Stops the guest's processors and its clock. Idempotent.
+   *
+   * @throws {@link QemuError} ERR_QEMU_CONTROL
+   */
+  async pause(): Promise<void> {
+    await executeQmp(this.#monitorPath, "stop");
+  }
+
+  /**
+   * Lets a paused guest run on. Idempotent.
+   *
+   * @throws {@link QemuError} ERR_QEMU_CONTROL
+   */
+  async resume(): Promise<void> {
+    await executeQmp(this.#monitorPath, "cont");
   }
 
   /** Ends the machine at once, as pulling the plug would; its disks are flushed. Idempotent. */

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { QemuMachine, type QemuMachineOptions } from "../src/index.js";
@@ -76,6 +77,28 @@ describeMachine("a QEMU machine", () => {
     ]);
     const bytesAt512 = (path = "") => readFileSync(path).toString("latin1", 512, 519);
     expect([bytesAt512(first), bytesAt512(second)]).toEqual([" ".repeat(7), "changed"]);
+  });
+
+  test("that has ended cannot be paused, and says so", async () => {
+    const machine = await start("");
+    await machine.exited;
+    await expect(machine.pause()).rejects.toMatchObject({ code: "ERR_QEMU_CONTROL" });
+  });
+
+  test("that is paused stands still until it is resumed", async () => {
+    let printed = 0;
+    const machine = await start("flood", { onConsole: ({ length }) => (printed += length) });
+    await until(() => printed > 0, "the guest's console", 60_000);
+    await machine.pause();
+    await machine.pause();
+    // What QEMU had written already arrives.
+    await sleep(200);
+    const before = printed;
+    await sleep(500);
+    expect(printed).toBe(before);
+    await machine.resume();
+    expect(await machine.exited).toMatchObject({ reason: "shutdown" });
+    expect(printed).toBeGreaterThan(before);
   });
 
   test("that panics says so, with the reason", async () => {
