@@ -18,4 +18,5 @@ export {
 export { cLibrary, lazyFunction, type Pointer } from "./native.js";
 export { ResourceStack } from "./resource-stack.js";
 export { currentThreadId, signalThread, takeSignal } from "./thread-signal.js";
+export { takeShortTurns } from "./time-slice.js";
 export { UnixListener, UnixSocket } from "./unix-socket.js";

@@ -1,4 +1,4 @@
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, rmSync, unlinkSync } from "node:fs";
 import { check, lastErrno, SystemCallError } from "./errno.js";
 import { closeFd, setNonBlocking } from "./fd.js";
 import { addressOf } from "./memory.js";
@@ -264,7 +264,7 @@ export class UnixListener implements Disposable {
     closeFd(this.fd);
     if (this.#inode === undefined) return;
     const now = lstatSync(this.path, { bigint: true, throwIfNoEntry: false });
-    if (now?.ino === this.#inode) unlinkSync(this.path);
+    if (now?.ino === this.#inode) rmSync(this.path, { force: true });
   }
 
   [Symbol.dispose](): void {

@@ -100,6 +100,17 @@ command.test(
   },
 );
 
+command.test("the daemon's table of files is large before it serves", async () => {
+  using directory = new TemporaryDirectory();
+  const socketPath = join(directory.path, "fs.sock");
+  await using daemon = new Command(sharing({ sharedDir: directory.path, socketPath }));
+  await daemon.serving();
+  const limits = readFileSync(`/proc/${daemon.daemonPid}/limits`, "latin1");
+  const most = Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1]);
+  const [size] = statusOf(daemon.daemonPid, "FDSize");
+  expect(Number(size)).toBeGreaterThanOrEqual(Math.min(most, 65_536));
+});
+
 command.test("capabilities can be added and given up", async () => {
   using directory = new TemporaryDirectory();
   const socketPath = join(directory.path, "fs.sock");

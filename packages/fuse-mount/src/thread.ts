@@ -1,10 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { FUSE_OVER_IO_URING } from "@supermachine/fuse-protocol";
-import { type FsBackend, Session, type SessionInfo } from "@supermachine/fuse-server";
-import { currentThreadId } from "@supermachine-internal/libc";
+import { type FsBackend, practise, Session, type SessionInfo } from "@supermachine/fuse-server";
+import { currentThreadId, takeShortTurns } from "@supermachine-internal/libc";
 import { DeviceBackingFiles } from "./backing-files.js";
 import { DeviceServer } from "./device-server.js";
-import { practise } from "./practice.js";
 import { StrayInterrupts } from "./stray-interrupts.js";
 import {
   type BackendModule,
@@ -20,7 +19,6 @@ import {
   type ThreadReport,
   WATCHING,
 } from "./thread-protocol.js";
-import { takeShortTurns } from "./time-slice.js";
 import { UringServer } from "./uring/uring-server.js";
 
 /** A thread that makes a backend and serves one descriptor of the connection with it. */
@@ -133,7 +131,9 @@ class ServingThread {
 function practiseWith(module: Partial<BackendModule>, data: ThreadData): void {
   try {
     using backend = module.createPracticeBackend?.();
-    if (backend !== undefined) practise(backend, { ...data.options, hostKernel: true });
+    if (backend !== undefined) {
+      practise(backend, { ...data.options, hostKernel: true, privateBuffers: true });
+    }
   } catch {
     // It only costs speed. What is wrong with the backend itself shows, with its reason, in use.
   }

@@ -1,9 +1,11 @@
+import { takeShortTurns } from "@supermachine-internal/libc";
 import { limitCapabilities } from "../sandbox/capabilities.js";
-import { closeInheritedFiles } from "../sandbox/descriptors.js";
+import { closeInheritedFiles, makeRoomForFiles } from "../sandbox/descriptors.js";
 import { filterSystemCalls } from "../sandbox/seccomp.js";
 import { changeDirectory, chroot } from "../sandbox/system-calls.js";
 import { type DirectoryServer, serveDirectory } from "../serve-directory.js";
 import type { DaemonPlan, FromDaemon, LogLevel, ToDaemon } from "./messages.js";
+import { practiseServing } from "./practice.js";
 
 /** The IPC channel of Node.js and the socket to listen on, as the launcher passes them. */
 export const IPC_FD = 3;
@@ -37,11 +39,14 @@ function log(level: LogLevel, message: string): void {
 function prepare(): void {
   const closed = closeInheritedFiles(new Set([0, 1, 2, IPC_FD, SOCKET_FD]));
   if (closed.length > 0) log("debug", `closed inherited files: ${closed.join(", ")}`);
+  practiseServing();
   send({ type: "prepared" });
 }
 
 async function serve(plan: DaemonPlan, sharedDir: string): Promise<void> {
   process.on("warning", ({ message }) => log("warn", message));
+  makeRoomForFiles();
+  takeShortTurns();
   const server = await serveDirectory({
     ...plan.serve,
     sharedDir,

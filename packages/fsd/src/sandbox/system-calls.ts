@@ -62,7 +62,13 @@ const sockFprog = defineStruct("sock_fprog", 16, { len: "u64", filter: "u64" });
 /** For a test that compares them with the headers. */
 export const sandboxStructs = { rlimit, mountAttr, capabilityHeader, capabilityData, sockFprog };
 
+// <linux/fcntl.h>
+const F_DUPFD_CLOEXEC = 1030;
+
 const native = {
+  fcntl: lazyFunction<(fd: number, command: number, type: "int", argument: number) => number>(
+    "int fcntl(int fd, int cmd, ...)",
+  ),
   unshare: lazyFunction<(flags: number) => number>("int unshare(int flags)"),
   mount: lazyFunction<
     (
@@ -229,6 +235,12 @@ export function setFileLimit(pid: number, soft: number, hard: number): void {
   const bytes = Buffer.alloc(rlimit.size);
   rlimit.encode({ rlim_cur: BigInt(soft), rlim_max: BigInt(hard) }, bytes);
   check(native.prlimit(pid, RLIMIT_NOFILE, bytes, null), "prlimit", `${soft}`);
+}
+
+/** A descriptor of `lowest` or above for what `fd` stands for; undefined when there is none free. */
+export function duplicateFrom(fd: number, lowest: number): number | undefined {
+  const duplicate = native.fcntl(fd, F_DUPFD_CLOEXEC, "int", lowest);
+  return duplicate < 0 ? undefined : duplicate;
 }
 
 /** Puts a filter of `instructions` (`struct sock_filter`) before the system calls of all threads. */

@@ -1,5 +1,5 @@
-import { lazyFunction, type Pointer } from "@supermachine-internal/libc";
 import { defineStruct } from "@supermachine-internal/struct";
+import { lazyFunction, type Pointer } from "./native.js";
 
 /** `struct sched_attr` of `linux/sched/types.h`, see sched_setattr(2). */
 export const sched_attr = defineStruct("sched_attr", 56, {

@@ -29,7 +29,8 @@ import {
   fuse_rename2_in,
   O_WRONLY,
 } from "@supermachine/fuse-protocol";
-import { type FsBackend, Session, type SessionOptions } from "@supermachine/fuse-server";
+import type { FsBackend } from "./backend.js";
+import { Session, type SessionOptions } from "./session.js";
 
 /** After this long V8 has compiled most of what requests run through. */
 const DURATION_MS = 300;
@@ -154,15 +155,16 @@ function list(practice: Practice): void {
 }
 
 /**
- * Serves requests of our own with a backend of the same kind as the one to be mounted: V8 compiles the
- * code that a request runs through while it is used, and the first thousands would take up to twice as
- * long. A backend that cannot be used so, or not synchronously, gets less practice.
+ * Serves requests of our own, before a server's first client comes: V8 compiles the code that a request runs
+ * through while it is used, and the first thousands would take up to twice as long. Takes 0.3 s. A backend
+ * that cannot be used so, or not synchronously, gets less practice.
  *
- * @param backend - Empty, and nobody else's.
+ * @param backend - One of the kind that will serve: empty, and nobody else's.
+ * @param options - Those of the sessions that will serve.
  */
-export function practise(backend: FsBackend, options: SessionOptions): void {
+export function practise(backend: FsBackend, options: SessionOptions = {}): void {
   const logger = { warn: () => {} };
-  using session = new Session(backend, { ...options, privateBuffers: true, logger });
+  using session = new Session(backend, { ...options, logger });
   const practice = new Practice(session);
   const names = Array.from({ length: FILES }, (_, i) => encodeName(`file-${i}`));
   const others = Array.from({ length: FILES }, (_, i) => encodeName(`other-${i}`));
