@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PosixBackendError } from "../src/index.js";
 import { asRoot, Client, outcome, root } from "./client.js";
+import { encodeFirstVersion } from "./first-version.js";
 
 function fill(path: string): void {
   mkdirSync(join(path, "a/b"), { recursive: true });
@@ -72,6 +73,70 @@ test("what is gone when it is restored is ESTALE, until it is forgotten", () => 
   expect(after.backend.inodeCount).toBe(known + 1);
   for (const nodeid of [file, other, directory]) after.backend.forget(nodeid ?? 0, 2);
   expect(after.backend.inodeCount).toBe(known + 1 - 3);
+});
+
+test("nodes that an earlier program saved are taken up, each by its name below the root", () => {
+  using dir = new TemporaryDirectory();
+  fill(dir.path);
+  writeFileSync(join(dir.path, "gone"), "another file, under the name of one that was removed");
+  const at = (path: string) => join(dir.path, path);
+  const saved = encodeFirstVersion({
+    next: 9,
+    nodes: [
+      [1, 0, dir.path],
+      [2, 0, at("a")],
+      [7, 3, at("a/link")],
+      // What kind it was called does not matter.
+      [5, 2, at("a/other")],
+      [6, 1, at("gone")],
+      [8, 1, at("a/link/file")],
+    ],
+    entries: [
+      [1, "a", 2],
+      [2, "other", 5],
+      [2, "link", 7],
+      [7, "file", 8],
+    ],
+  });
+  using client = new Client(dir.path);
+  client.backend.restoreNodes(saved);
+  expect(client.backend.inodeCount).toBe(6);
+  expect(client.read(client.open(5))).toBe("other");
+  expect(client.backend.readlink(asRoot, 7, Buffer.alloc(100))).toBe("b/file".length);
+  expect(client.list(2).sort()).toEqual(["b", "link", "other"]);
+  expect([client.tryOpen(6), client.tryOpen(8)]).toEqual(["ESTALE", "ESTALE"]);
+  expect(client.walk("a/other")).toBe(5);
+  // No number of the earlier program is given out again.
+  expect(client.walk("a/b")).toBeGreaterThan(2 ** 24);
+  client.backend.forget(6, 1);
+  client.backend.forget(5, 2);
+  expect([client.tryOpen(6), client.tryOpen(5)]).toEqual(["ESTALE", "ESTALE"]);
+  const elsewhere = encodeFirstVersion({ next: 2, nodes: [[1, 0, "/elsewhere"]], entries: [] });
+  expect(() => client.backend.restoreNodes(elsewhere)).toThrow(PosixBackendError);
+  expect(client.walk("a")).toBe(2);
+});
+
+test("paths that an earlier program saved do not lead out of the directory", () => {
+  using dir = new TemporaryDirectory();
+  using outside = new TemporaryDirectory();
+  writeFileSync(join(outside.path, "file"), "CANARY");
+  symlinkSync(outside.path, join(dir.path, "way"));
+  const saved = encodeFirstVersion({
+    next: 4,
+    nodes: [
+      [1, 0, dir.path],
+      [2, 0, join(dir.path, "way")],
+      [3, 1, join(dir.path, "way/file")],
+    ],
+    entries: [
+      [1, "way", 2],
+      [2, "file", 3],
+    ],
+  });
+  using client = new Client(dir.path);
+  client.backend.restoreNodes(saved);
+  expect(client.attr(2).mode & 0o170000).toBe(0o120000);
+  expect(client.tryOpen(3)).toBe("ESTALE");
 });
 
 test("no saved name is followed out of the directory", () => {

@@ -1,13 +1,15 @@
-// Mounts directory argv[2] on argv[3], served by threads, until standard input ends. It runs built packages:
-// threads of Node.js 20 take no TypeScript.
+// Mounts directory argv[2] on argv[3], served by threads, until standard input ends; through io_uring when argv[4]
+// is "io_uring". It runs built packages: threads of Node.js 20 take no TypeScript.
 import { mountModule } from "@supermachine/fuse-mount";
 import { SharedPosixShare } from "@supermachine/posix-backend";
 
-const [host, mountPoint] = process.argv.slice(2);
+const [host, mountPoint, transport] = process.argv.slice(2);
 // So few fds that nodes are reopened all the time.
 const share = new SharedPosixShare(host, { threads: 3, maxFds: 64 });
-const options = { threads: 3, allowOther: true, allowSetuid: true, allowDevices: true };
-const mounted = await mountModule(share, mountPoint, options);
+const mounted = await mountModule(share, mountPoint, {
+  ...{ threads: 3, allowOther: true, allowSetuid: true, allowDevices: true },
+  ioUring: transport === "io_uring",
+});
 process.stdout.write("mounted\n");
 process.stdin.resume().once("end", async () => {
   await mounted[Symbol.asyncDispose]();

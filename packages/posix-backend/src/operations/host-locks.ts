@@ -9,9 +9,8 @@ import {
   S_IFREG,
 } from "@supermachine/fuse-protocol";
 import type { LockReply, LockRequest, Result } from "@supermachine/fuse-server";
-import { close, reopen } from "../platform/host.js";
+import { close, findRecordLock, reopen, setFileLock, setRecordLock } from "../platform/host.js";
 import type { Share } from "../share.js";
-import { findRecordLock, setFileLock, setRecordLock } from "../syscalls/locks.js";
 
 /** Those of fcntl(2), of ranges; and those of flock(2), of files. Neither kind sees the other. */
 type Kind = "record" | "file";

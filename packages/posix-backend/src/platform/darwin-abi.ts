@@ -185,12 +185,22 @@ function copy64(from: DataView, fromAt: number, to: DataView, toAt: number): voi
 
 const NAME_MAX = 255n;
 
+/** Those of a server, whose number in macOS depends on what was loaded first: as Linux has them (linux/magic.h). */
+const networkTypes: ReadonlyMap<string, bigint> = new Map([
+  ["nfs", 0x6969n],
+  ["smbfs", 0xff534d42n],
+  ["afpfs", 0x5346414fn],
+  ["webdav", 0x65735546n],
+  ["macfuse", 0x65735546n],
+]);
+
 /** Writes `struct statfs` of macOS as that of Linux. */
 export function statfsFromDarwin(from: Uint8Array, out: Uint8Array): void {
   const host = darwinStatfsStruct.decode(from);
+  const typeName = Buffer.from(host.f_fstypename).toString("latin1").replace(/\0.*$/s, "");
   statfsStruct.encode(
     {
-      f_type: BigInt(host.f_type),
+      f_type: networkTypes.get(typeName) ?? BigInt(host.f_type),
       f_bsize: BigInt(host.f_bsize),
       f_blocks: host.f_blocks,
       f_bfree: host.f_bfree,

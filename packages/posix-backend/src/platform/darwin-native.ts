@@ -103,6 +103,9 @@ export const native = {
   madvise: lazyFunction<(address: bigint, length: number, advice: number) => number>(
     "int madvise(void *addr, size_t len, int advice)",
   ),
+  flock: lazyFunction<(fd: number, operation: number) => number>(
+    "int flock(int fd, int operation)",
+  ),
   schedYield: lazyFunction<() => number>("int sched_yield(void)"),
   fchown: lazyFunction<(fd: number, uid: number, gid: number) => number>(
     "int fchown(int fd, unsigned int owner, unsigned int group)",

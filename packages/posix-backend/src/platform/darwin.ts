@@ -5,7 +5,8 @@
  */
 
 import * as data from "./darwin-data.js";
+import * as locks from "./darwin-locks.js";
 import * as names from "./darwin-names.js";
 import type { PosixCalls } from "./portable/posix-calls.js";
 
-export const darwinPosixCalls: PosixCalls = { ...names, ...data };
+export const darwinPosixCalls: PosixCalls = { ...names, ...data, ...locks };

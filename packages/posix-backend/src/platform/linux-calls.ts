@@ -14,6 +14,7 @@ export {
 } from "../syscalls/aside.js";
 export { yieldProcessor } from "../syscalls/inode-handles.js";
 export * from "../syscalls/linux.js";
+export { findRecordLock, setFileLock, setRecordLock } from "../syscalls/locks.js";
 
 /**
  * A handle of the file that is open as `fd`, and that was made as `name` below `dir`, or without a name.

@@ -16,7 +16,15 @@ import { ROOT_NODEID } from "../nodes/inode-table.js";
 import { close, openAt, readMagicLink, reopen } from "../platform/host.js";
 import type { Share } from "../share.js";
 import { O_DIRECTORY, O_PATH } from "../syscalls/constants.js";
-import { decodeNodes, encodeNodes, type SavedHandle, type SavedNode } from "./saved-nodes.js";
+import {
+  decodeNodes,
+  encodeNodes,
+  type SavedHandle,
+  type SavedNode,
+  UNKNOWN_TYPE,
+  versionOf,
+} from "./saved-nodes.js";
+import { decodeFirstVersion } from "./saved-nodes-v1.js";
 
 const PATH_MAX = 4096;
 const DT_DIR = 4;
@@ -94,7 +102,7 @@ export function saveNodes(share: Share): Uint8Array {
 
 /** Throws `PosixBackendError` `ERR_POSIX_NODES`, with nothing changed. */
 export function restoreNodes(share: Share, bytes: Uint8Array): void {
-  const saved = decodeNodes(bytes);
+  const saved = versionOf(bytes) === 1 ? decodeFirstVersion(bytes) : decodeNodes(bytes);
   const path = rootPath(share);
   if (saved.rootPath !== path) {
     throw new PosixBackendError(
@@ -106,7 +114,8 @@ export function restoreNodes(share: Share, bytes: Uint8Array): void {
   if (unfit !== undefined) refuseNode(unfit.nodeid);
   share.reset();
   for (const { nodeid, type, lookups } of saved.nodes) {
-    if (!share.inodes.reserve(nodeid, type, lookups)) refuseNode(nodeid);
+    // Until it is found, which type it is of does not matter.
+    if (!share.inodes.reserve(nodeid, type || S_IFREG, lookups)) refuseNode(nodeid);
   }
   share.inodes.raiseGenerations(saved.generationFloor);
   for (const node of saved.nodes) reviveNode(share, node);
@@ -127,7 +136,9 @@ function reviveNode(share: Share, node: SavedNode): void {
   if (parentFd < 0 || share.name.set(node.name) < 0) return;
   const fd = openAt(parentFd, share.name.bytes, O_PATH);
   if (fd < 0) return;
-  if (share.stat.read(fd) < 0 || (share.stat.mode & S_IFMT) !== node.type) {
+  const failure = share.stat.read(fd);
+  const isSaved = node.type === UNKNOWN_TYPE || (share.stat.mode & S_IFMT) === node.type;
+  if (failure < 0 || !isSaved) {
     close(fd);
     return;
   }

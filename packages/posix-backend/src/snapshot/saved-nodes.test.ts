@@ -126,7 +126,7 @@ test("foreign bytes, other versions and impossible counts are refused", () => {
   };
   expect(refusal(Buffer.from("not saved nodes at all"))).toMatch(/PFSS/);
   expect(refusal(changed(0, 0))).toMatch(/PFSS/);
-  expect(refusal(changed(4, 1))).toMatch(/version 1/);
+  expect(refusal(changed(4, 3))).toMatch(/version 3/);
   expect(refusal(changed(8, 0))).toMatch(/root path of 0/);
   const countAt = 4 + 4 + 2 + "/share".length + 4;
   expect(refusal(changed(countAt + 6, 0xff))).toMatch(/end too early/);

@@ -7,7 +7,9 @@ import { ByteReader, ByteWriter } from "./byte-stream.js";
 const MAGIC = 0x5353_4650; // "PFSS"
 const VERSION = 2;
 const PATH_MAX = 4096;
-const ROOT_NODEID = 1;
+export const ROOT_NODEID = 1;
+/** Of a node whose type was not saved. */
+export const UNKNOWN_TYPE = 0;
 const MAX_LOOKUPS = 0xffff_ffff;
 const MIN_NODE_BYTES = 8 + 1 + 4 + 8 + 1;
 const MIN_HANDLE_BYTES = 8 + 8 + 1 + 4;
@@ -15,7 +17,7 @@ const MIN_HANDLE_BYTES = 8 + 8 + 1 + 4;
 /** A node, by the name under which it is found again. */
 export interface SavedNode {
   readonly nodeid: number;
-  /** The `S_IFMT` bits. */
+  /** The `S_IFMT` bits, or {@link UNKNOWN_TYPE}. */
   readonly type: number;
   readonly lookups: number;
   /** The node of its directory; 0 for the root, and for what has no name any more. */
@@ -46,8 +48,7 @@ export interface SavedNodes {
  * u64 count of handles, and for each: u64 fh, u64 nodeid, u8 1 for a directory, u32 open flags
  * ```
  *
- * Version 1, of an earlier program, has paths for names, and neither lookups nor handles: a client that goes on
- * would hold nodes that are forgotten too early. It is refused.
+ * Version 1 is that of an earlier program: see `saved-nodes-v1.ts`.
  */
 export function encodeNodes(saved: SavedNodes): Uint8Array {
   const writer = new ByteWriter();
@@ -82,6 +83,12 @@ function refuse(why: string): never {
   );
 }
 
+/** The version that bytes say they are of; 0 for bytes that say none. */
+export function versionOf(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return bytes.length >= 8 && view.getUint32(0, true) === MAGIC ? view.getUint32(4, true) : 0;
+}
+
 /**
  * Checks and reads what {@link encodeNodes} wrote. The bytes may come from anyone: what is returned is a
  * tree of plain names from the root, and no more than the bytes had room for.
@@ -92,7 +99,7 @@ export function decodeNodes(bytes: Uint8Array): SavedNodes {
   const reader = new ByteReader(bytes, () => refuse("they end too early"));
   if (reader.u32() !== MAGIC) refuse("they do not begin with PFSS");
   const version = reader.u32();
-  if (version !== VERSION) refuse(`they are of version ${version}, not ${VERSION}`);
+  if (version !== VERSION) refuse(`they are of version ${version}, not 1 or ${VERSION}`);
   const pathLength = reader.u16();
   if (pathLength === 0 || pathLength >= PATH_MAX) refuse(`a root path of ${pathLength} bytes`);
   const rootPath = textOf(reader.bytes(pathLength));

@@ -21,6 +21,7 @@ import {
 import { yieldProcessor } from "../../syscalls/inode-handles.js";
 import type { CString } from "../../syscalls/linux.js";
 import * as linux from "../../syscalls/linux.js";
+import * as locks from "../../syscalls/locks.js";
 import type { PosixCalls } from "./posix-calls.js";
 
 const AT_FDCWD = -100;
@@ -141,6 +142,10 @@ export const linuxPosixCalls: PosixCalls = {
   fgetxattr: (fd, name, out) => outcome(native.fgetxattr(fd, name, out, out.length)),
   flistxattr: (fd, out) => outcome(native.flistxattr(fd, out, out.length)),
   fremovexattr: (fd, name) => outcome(native.fremovexattr(fd, name)),
+
+  setRecordLock: locks.setRecordLock,
+  findRecordLock: locks.findRecordLock,
+  setFileLock: locks.setFileLock,
 
   getrlimit: linux.getrlimit,
   freePages(address, length) {

@@ -175,6 +175,10 @@ export function portableCalls(calls: PosixCalls): typeof linux {
         () => -EPERM,
       ),
 
+    setRecordLock: calls.setRecordLock,
+    findRecordLock: calls.findRecordLock,
+    setFileLock: calls.setFileLock,
+
     getrlimit: calls.getrlimit,
     yieldProcessor: () => calls.yieldProcessor(),
     discardPages(address, words) {

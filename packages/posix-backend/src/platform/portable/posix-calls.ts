@@ -3,6 +3,7 @@
  * Flags, errnos and layouts are Linux's; a symbolic link is never followed; every new fd is close-on-exec.
  */
 import type { CString } from "../../syscalls/linux.js";
+import type { LockedRange } from "../../syscalls/locks.js";
 
 export interface PosixCalls {
   /** Opens the directory at a path of the embedder, by the usual rules. */
@@ -70,6 +71,11 @@ export interface PosixCalls {
   fgetxattr(fd: number, name: CString, out: Uint8Array): number;
   flistxattr(fd: number, out: Uint8Array): number;
   fremovexattr(fd: number, name: CString): number;
+
+  /** As in `syscalls/locks.ts`. */
+  setRecordLock(fd: number, type: number, start: number, end: number): number;
+  findRecordLock(fd: number, type: number, start: number, end: number): LockedRange | number;
+  setFileLock(fd: number, type: number): number;
 
   getrlimit(resource: number, out: Uint8Array): number;
   /** Tells that pages need not be kept: until they are written they read as now, or as zeros. */
