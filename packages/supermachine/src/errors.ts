@@ -30,6 +30,12 @@ export type SupermachineErrorCode =
   | "ERR_SNAPSHOT_UNSUPPORTED"
   /** Input was written to a command that takes no more. */
   | "ERR_EXEC_INPUT_CLOSED"
+  /** What is at the destination of a copy does not go with what is copied. */
+  | "ERR_COPY_DESTINATION"
+  /** A file of the host cannot be read or written, or changed while it was copied. */
+  | "ERR_COPY_HOST"
+  /** What was to be unpacked is no tar archive, or has a name or link that leads elsewhere. */
+  | "ERR_COPY_ARCHIVE"
   /** A command printed more than the caller allowed to be collected. */
   | "ERR_EXEC_OUTPUT_LIMIT";
 

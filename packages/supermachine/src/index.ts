@@ -3,6 +3,17 @@
  *
  * @packageDocumentation
  */
+export {
+  type FileChange,
+  type FileEntry,
+  type FileOptions,
+  type FileStat,
+  type FileType,
+  type FileWatcher,
+  GuestFileError,
+  type ReadFileOptions,
+  type WriteFileOptions,
+} from "@supermachine/guest";
 export type {
   LinuxSignal,
   ResourceLimit,
@@ -15,6 +26,7 @@ export type { MachineExit, MachineExitReason } from "@supermachine/vmm";
 export { SupermachineError, type SupermachineErrorCode } from "./errors.js";
 export type { ChainOptions, CommandOptions, ExecOptions, SpawnOptions } from "./exec.js";
 export type { ExecResult, ExitResult } from "./exec-result.js";
+export type { CopyOptions, VmFiles } from "./files/vm-files.js";
 export { chooseHypervisor, type HypervisorChoice } from "./hypervisor/choice.js";
 export type { HypervisorName } from "./hypervisor/remembered.js";
 export { type HypervisorStatus, kvmStatus, qemuStatus } from "./hypervisor/status.js";

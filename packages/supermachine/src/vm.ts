@@ -5,6 +5,7 @@ import { checkCpus, configureMachine } from "./configure.js";
 import { SupermachineError } from "./errors.js";
 import { type ChainOptions, Commands, type ExecOptions, type SpawnOptions } from "./exec.js";
 import type { ExecResult } from "./exec-result.js";
+import { VmFiles } from "./files/vm-files.js";
 import { chooseHypervisor } from "./hypervisor/choice.js";
 import type {
   EventOptions,
@@ -32,6 +33,8 @@ export class Vm implements AsyncDisposable {
   readonly description: VmDescription;
   /** Settles when the machine has ended. Never rejects. */
   readonly exited: Promise<MachineExit>;
+  /** The guest's files, and copies to and from them. */
+  readonly files: VmFiles;
   readonly #machine: RunningMachine;
   readonly #commands: Commands;
 
@@ -43,6 +46,7 @@ export class Vm implements AsyncDisposable {
     const agent = new AgentClient(machine.vsock, {
       isPaused: async () => (await machine.status()) === "paused",
     });
+    this.files = new VmFiles(agent);
     const { workdir: cwd, user } = description.image.config;
     this.#commands = new Commands(agent, { env: description.env, cwd, user });
   }

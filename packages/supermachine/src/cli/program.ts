@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import type { CommandFlags } from "./command.js";
+import type { CopyFlags } from "./cp.js";
 import type { MountFlags } from "./mount.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
 import type { RunFlags } from "./run.js";
@@ -89,6 +90,19 @@ function createProgram(early: PreparedRun | undefined): Command {
     .action(async (machine: string, command: string[], flags: CommandFlags) => {
       const { exec } = await import("./exec.js");
       process.exitCode = await exec(machine, withoutSeparator(command), flags);
+    });
+
+  program
+    .command("cp")
+    .description("copy files between a machine that runs and this one")
+    .usage("[options] MACHINE:SOURCE DESTINATION | SOURCE MACHINE:DESTINATION")
+    .argument("<source>", "a file or directory, DIRECTORY/. for its content; - is a tar archive")
+    .argument("<destination>", "a directory to copy into, or a new name; - is a tar archive")
+    .option("-a, --archive", "keep owners, by number, and set-id bits", false)
+    .option("-L, --follow-link", "copy what the source names, if it is a symbolic link", false)
+    .action(async (source: string, destination: string, flags: CopyFlags) => {
+      const { copy } = await import("./cp.js");
+      await copy(source, destination, flags);
     });
 
   const image = program.command("image").description("manage the local image store");
