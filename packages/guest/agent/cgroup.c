@@ -48,15 +48,24 @@ static bool is_occupied(const struct group *group) {
 	return n > 0 && strstr(text, "populated 1");
 }
 
+/* Half of all the processes that the guest can have for each request, and never all of them for all: the kernel and the
+ * agent want some, too. */
+static char group_limit[32];
+
 void cgroups_open(void) {
 	int parent = freeze_directory();
 	int threads = read_number("/proc/sys/kernel/threads-max");
 	if (parent < 0 || threads <= 0)
 		return;
-	write_file(parent, "../cgroup.subtree_control", "+pids");
-	char text[32];
-	snprintf(text, sizeof text, "%d", threads - threads / 4);
-	write_file(parent, "pids.max", text);
+	const char *controllers[] = {"+pids", "+cpu"};
+	for (int i = 0; i < 2; i++) {
+		write_file(parent, "../cgroup.subtree_control", controllers[i]);
+		write_file(parent, "cgroup.subtree_control", controllers[i]);
+	}
+	char all[32];
+	snprintf(all, sizeof all, "%d", threads - threads / 4);
+	snprintf(group_limit, sizeof group_limit, "%d", threads / 2);
+	write_file(parent, "pids.max", all);
 }
 
 static bool make(struct group *group, int number) {
@@ -65,7 +74,10 @@ static bool make(struct group *group, int number) {
 	if (mkdirat(freeze_directory(), name, 0755) && errno != EEXIST)
 		return false;
 	group->directory = openat(freeze_directory(), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return group->directory >= 0;
+	if (group->directory < 0)
+		return false;
+	write_file(group->directory, "pids.max", group_limit);
+	return true;
 }
 
 int cgroup_take(void) {

@@ -18,10 +18,14 @@
 
 #define HIERARCHY "/sys/fs/cgroup"
 #define GROUP "supermachine"
+#define OTHERS "others"
 
 enum { GROUPS_MAX = 256, TIMEOUT_MAX_MS = 60000, RECHECK_MS = 1 };
 
 static int hierarchy_fd = -1, group_fd = -1;
+/* Below the group, for what has no group of its own there: the group itself shares out CPU time among those below it,
+ * so it may not have processes (cgroup-v2.rst, "No Internal Process Constraint"). */
+static int others_fd = -1;
 static enum { RUNNING, FREEZING, FROZEN } state;
 static int64_t deadline_ms;
 static void (*on_done)(int code, const char *message);
@@ -30,11 +34,26 @@ static void (*on_done)(int code, const char *message);
 static int stopped[GROUPS_MAX];
 static int stopped_count;
 
+static int open_group(int parent, const char *name) {
+	if (mkdirat(parent, name, 0755) && errno != EEXIST)
+		return -1;
+	return openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void restore_group(int *group, int parent, const char *name) {
+	if (mkdirat(parent, name, 0755))
+		return;
+	if (*group >= 0)
+		close(*group);
+	*group = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 void freeze_open(void) {
 	hierarchy_fd = open(HIERARCHY, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (hierarchy_fd < 0 || (mkdirat(hierarchy_fd, GROUP, 0755) && errno != EEXIST))
+	if (hierarchy_fd < 0)
 		return;
-	group_fd = openat(hierarchy_fd, GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	group_fd = open_group(hierarchy_fd, GROUP);
+	others_fd = open_group(group_fd, OTHERS);
 }
 
 int freeze_directory(void) { return group_fd; }
@@ -42,8 +61,8 @@ int freeze_directory(void) { return group_fd; }
 pid_t freeze_fork(int subgroup_fd) {
 	struct clone_args arguments = {.flags = CLONE_INTO_CGROUP,
 		.exit_signal = SIGCHLD,
-		.cgroup = (uint64_t)(unsigned)(subgroup_fd < 0 ? group_fd : subgroup_fd)};
-	if (group_fd < 0)
+		.cgroup = (uint64_t)(unsigned)(subgroup_fd < 0 ? others_fd : subgroup_fd)};
+	if (others_fd < 0)
 		return fork();
 	long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
 	/* The guest may have removed the group while it was empty. */
@@ -99,7 +118,7 @@ static bool freeze_groups(void) {
 static bool empty_root(void) {
 	bool empty = true;
 	int from = openat(hierarchy_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
-	int to = openat(group_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int to = openat(others_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 	FILE *list = from < 0 || to < 0 ? NULL : fdopen(from, "r");
 	pid_t pid;
 	while (list && fscanf(list, "%d", &pid) == 1) {
@@ -162,11 +181,9 @@ void freeze_start(uint32_t timeout_ms, void (*done)(int code, const char *messag
 		done(ENODEV, "the guest has no control groups in " HIERARCHY);
 		return;
 	}
-	/* The guest may have removed it; the processes of the root move there. */
-	if (!mkdirat(hierarchy_fd, GROUP, 0755)) {
-		close(group_fd);
-		group_fd = openat(hierarchy_fd, GROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	}
+	/* The guest may have removed them; the processes of the root move there. */
+	restore_group(&group_fd, hierarchy_fd, GROUP);
+	restore_group(&others_fd, group_fd, OTHERS);
 	on_done = done;
 	state = FREEZING;
 	deadline_ms = now_ms() + (timeout_ms < TIMEOUT_MAX_MS ? timeout_ms : TIMEOUT_MAX_MS);
