@@ -26,8 +26,6 @@ export interface QemuArguments {
   readonly accelerator: "tcg" | "kvm";
   readonly disks: readonly QemuDisk[];
   readonly frontEnds: readonly VhostUserFrontEnd[];
-  /** Where QEMU takes commands while it runs (QMP). */
-  readonly monitorPath: string;
 }
 
 /** microvm has this many virtio-mmio transports; the entropy device takes one. */
@@ -61,8 +59,6 @@ export function qemuArguments(machine: QemuArguments): string[] {
     // A guest that resets is done: a guest without ACPI has no other way to switch itself off.
     "-no-reboot",
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
-    ...["-chardev", `socket,id=monitor,path=${quote(machine.monitorPath)},server=on,wait=off`],
-    ...["-mon", "chardev=monitor,mode=control"],
     // The seccomp filter of QEMU: what a guest that breaks out of it can no longer do.
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     // A legacy transport does not offer VIRTIO_F_VERSION_1.

@@ -8,8 +8,8 @@ export type QemuErrorCode =
   | "ERR_QEMU_PLATFORM"
   /** It was found but could not be started. */
   | "ERR_QEMU_START"
-  /** QEMU did not do what it was asked to while it runs. */
-  | "ERR_QEMU_CONTROL"
+  /** The machine has ended. */
+  | "ERR_QEMU_ENDED"
   /** An option is out of its range, or a file it names cannot be read. */
   | "ERR_QEMU_OPTION";
 

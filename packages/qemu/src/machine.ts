@@ -8,7 +8,6 @@ import { findQemu } from "./binary.js";
 import { type BoundProcess, spawnBound } from "./bound-process.js";
 import { QemuError } from "./error.js";
 import { frontEndFor } from "./front-end.js";
-import { executeQmp } from "./qmp.js";
 
 /** How long QEMU may take to end by itself (it flushes its disks) before it is killed. */
 const STOP_MS = 5000;
@@ -61,7 +60,6 @@ export class QemuMachine implements AsyncDisposable {
   readonly exited: Promise<MachineExit>;
   readonly #console = new ConsoleLog();
   readonly #child: BoundProcess;
-  readonly #monitorPath: string;
   #stderr = "";
   #stopping = false;
   #killTimer: NodeJS.Timeout | undefined;
@@ -92,7 +90,6 @@ export class QemuMachine implements AsyncDisposable {
       const servers = serveDevices(options, directory, (server) =>
         cleanup.push(() => server.close()),
       );
-      const monitorPath = join(directory, "monitor.sock");
       const args = qemuArguments({
         kernel: options.kernel,
         initrd: options.initrd,
@@ -102,10 +99,9 @@ export class QemuMachine implements AsyncDisposable {
         accelerator: options.accelerator ?? "tcg",
         disks: options.disks ?? [],
         frontEnds: servers,
-        monitorPath,
       });
       const child = await spawnBound(path, args);
-      return new QemuMachine(child, monitorPath, options.onConsole, release);
+      return new QemuMachine(child, options.onConsole, release);
     } catch (error) {
       release();
       throw error;
@@ -114,12 +110,10 @@ export class QemuMachine implements AsyncDisposable {
 
   private constructor(
     child: BoundProcess,
-    monitorPath: string,
     onConsole: ((bytes: Uint8Array) => void) | undefined,
     release: () => void,
   ) {
     this.#child = child;
-    this.#monitorPath = monitorPath;
     child.stdout.on("data", (bytes: Buffer) => {
       this.#console.append(bytes);
       onConsole?.(bytes);
@@ -148,21 +142,22 @@ export class QemuMachine implements AsyncDisposable {
   }
 
   /**
-   * Stops the guest's processors and its clock. Idempotent.
+   * Stops the guest's processors, by stopping QEMU as a whole. (Its own `stop` would stop the rings of our
+   * devices too, which ends all connections to the guest.) The guest's clocks go on meanwhile. Idempotent.
    *
-   * @throws {@link QemuError} ERR_QEMU_CONTROL
+   * @throws {@link QemuError} ERR_QEMU_ENDED
    */
-  async pause(): Promise<void> {
-    await executeQmp(this.#monitorPath, "stop");
+  pause(): void {
+    this.#signal("SIGSTOP");
   }
 
   /**
    * Lets a paused guest run on. Idempotent.
    *
-   * @throws {@link QemuError} ERR_QEMU_CONTROL
+   * @throws {@link QemuError} ERR_QEMU_ENDED
    */
-  async resume(): Promise<void> {
-    await executeQmp(this.#monitorPath, "cont");
+  resume(): void {
+    this.#signal("SIGCONT");
   }
 
   /** Ends the machine at once, as pulling the plug would; its disks are flushed. Idempotent. */
@@ -171,6 +166,8 @@ export class QemuMachine implements AsyncDisposable {
     if (!this.#stopping && exitCode === null && signalCode === null) {
       this.#stopping = true;
       this.#child.kill("SIGTERM");
+      // One that is paused has to take the signal first.
+      this.#child.kill("SIGCONT");
       this.#killTimer = setTimeout(() => this.kill(), STOP_MS);
     }
     return await this.exited;
@@ -184,6 +181,11 @@ export class QemuMachine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.#child.kill(signal)) return;
+    throw new QemuError("ERR_QEMU_ENDED", "the machine has ended");
   }
 
   #explain(code: number | null, signal: string | null): Pick<MachineExit, "reason" | "message"> {

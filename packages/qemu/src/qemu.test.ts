@@ -102,7 +102,6 @@ test("more devices than microvm has room for are refused", () => {
   const machine = {
     kernel: "k",
     initrd: undefined,
-    monitorPath: "m",
     commandLine: "",
     memoryMiB: 64,
     cpus: 1,
@@ -118,7 +117,6 @@ test("a comma in a path or a tag does not become another property", () => {
   const args = qemuArguments({
     kernel: "k",
     initrd: undefined,
-    monitorPath: "m",
     commandLine: "a,b",
     memoryMiB: 64,
     cpus: 1,

@@ -44,6 +44,7 @@ export async function configureMachine(
       };
     },
   );
+  const hostname = options.hostname ?? image.name.replace(/[^A-Za-z0-9-]+/g, "-").slice(0, 63);
   return {
     memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
     cpus: options.cpus ?? 1,
@@ -51,11 +52,12 @@ export async function configureMachine(
     initrd: await ensureInitramfs(building),
     rootfs: image.rootfsPath,
     shares,
+    hostname,
     bootTimeoutMs: options.bootTimeoutMs ?? BOOT_TIMEOUT_MS[hypervisor],
     commandLine: kernelCommandLine({
       root: "/dev/vda",
       console: "ttyS0",
-      hostname: options.hostname ?? image.name.replace(/[^A-Za-z0-9-]+/g, "-").slice(0, 63),
+      hostname,
       shares: shares.map(({ tag, readOnly, dax }, index) => ({
         tag,
         path: mounts[index]?.guest ?? "/",

@@ -1,5 +1,6 @@
 import type { VsockConnector } from "@supermachine/guest";
 import type { MachineExit } from "@supermachine/vmm";
+import type { MachineMetrics, MetricsOptions } from "./metrics.js";
 
 /** What runs a machine. */
 export type HypervisorKind = "kvm" | "qemu";
@@ -41,8 +42,17 @@ export interface MachineConfig {
   readonly shares: readonly Share[];
   /** How long the guest may take until its agent answers, in milliseconds. */
   readonly bootTimeoutMs: number;
+  /** Host name in the guest, which one that goes on from a snapshot is given anew. */
+  readonly hostname: string;
   /** Goes on from a snapshot of a machine with the same configuration instead of booting. */
-  readonly restore?: { readonly directory: string };
+  readonly restore?: RestoreConfig;
+}
+
+/** The snapshot from which a machine goes on. */
+export interface RestoreConfig {
+  readonly directory: string;
+  /** Compares all memory with its checksums first, see `Machine.restore` of `@supermachine/vmm`. Default true. */
+  readonly verifyMemory?: boolean;
 }
 
 /** What a {@link BareMachine} tells while it runs. */
@@ -61,8 +71,11 @@ export interface SaveOptions {
   readonly base?: string;
 }
 
-/** Counters of a machine by name, as plain data. */
-export type MachineMetrics = Readonly<Record<string, unknown>>;
+/** Options of {@link BareMachine.save}. */
+export interface BareSaveOptions extends SaveOptions {
+  /** Kept with the snapshot. */
+  readonly metadata: string;
+}
 
 /** What runs a guest, knowing nothing of what runs inside: one of the hypervisors. */
 export interface BareMachine {
@@ -75,9 +88,9 @@ export interface BareMachine {
   /** Stops the vCPUs until {@link resume}. Idempotent. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Writes the state of the paused machine to a directory, which is made. */
-  save(directory: string, options: SaveOptions): Promise<void>;
-  metrics(): Promise<MachineMetrics>;
+  /** Writes a snapshot into a new directory. The vCPUs wait while it is taken. */
+  save(directory: string, options: BareSaveOptions): Promise<void>;
+  metrics(options: MetricsOptions): Promise<MachineMetrics>;
 }
 
 /** What a machine is doing. */
@@ -157,9 +170,9 @@ export interface RunningMachine extends AsyncDisposable {
   pause(): Promise<void>;
   /** Lets a paused guest run on, with the right time. Idempotent. */
   resume(): Promise<void>;
-  /** Pauses, writes a snapshot to a new directory, resumes if it was running. */
+  /** Writes a snapshot into a new directory; the guest stands still while it is taken. */
   save(directory: string, options?: SaveOptions): Promise<void>;
-  metrics(): Promise<MachineMetrics>;
+  metrics(options?: MetricsOptions): Promise<MachineMetrics>;
   status(): Promise<MachineStatus>;
   /** Tells a machine that runs from one whose guest answers. Default limit 1000 ms. */
   health(options?: { readonly timeoutMs?: number }): Promise<MachineHealth>;

@@ -10,11 +10,11 @@ import type {
   MachineEvent,
   MachineHealth,
   MachineListener,
-  MachineMetrics,
   MachineStatus,
   RunningMachine,
   SaveOptions,
 } from "./config.js";
+import type { MachineMetrics, MetricsOptions } from "./metrics.js";
 import type { MachineRecord } from "./record.js";
 
 const STOP_TIMEOUT_MS = 2000;
@@ -43,6 +43,8 @@ export class MachineHost implements RunningMachine {
   readonly #machine: BareMachine;
   readonly #agent: AgentControl;
   readonly #record: MachineRecord;
+  /** What a snapshot must be restored with: the configuration, as JSON. */
+  readonly #metadata: string;
   #status: MachineStatus = "running";
   #answering = true;
   #stopping = false;
@@ -69,8 +71,10 @@ export class MachineHost implements RunningMachine {
     try {
       machine = await startBare(config, {
         onVsock(vsock) {
+          const { restore, hostname } = config;
           const agent = AgentControl.accept(vsock, {
             timeoutMs,
+            ...(restore === undefined ? {} : { sync: { copy: true, hostname } }),
             signal: waiting,
             onConnected: (connected) => {
               if (host !== undefined) host.#setAnswering(connected);
@@ -89,7 +93,9 @@ export class MachineHost implements RunningMachine {
       ended.catch(() => {});
       if (boot === undefined) throw new Error("the machine has no vsock");
       const agent = await Promise.race([boot.agent, ended]);
-      host = new MachineHost(machine, boot.vsock, agent, record);
+      // It was saved with all its processes stopped.
+      if (config.restore !== undefined) await agent.thaw();
+      host = new MachineHost(config, machine, boot.vsock, agent, record);
       return host;
     } catch (error) {
       over.abort();
@@ -106,12 +112,15 @@ export class MachineHost implements RunningMachine {
   }
 
   private constructor(
+    config: MachineConfig,
     machine: BareMachine,
     vsock: VsockConnector,
     agent: AgentControl,
     record: MachineRecord,
   ) {
     this.vsock = vsock;
+    const { restore: _, ...original } = config;
+    this.#metadata = JSON.stringify(original);
     this.#machine = machine;
     this.#agent = agent;
     this.#record = record;
@@ -165,18 +174,21 @@ export class MachineHost implements RunningMachine {
 
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
     this.#assertAlive("save");
-    const wasRunning = this.#status === "running";
-    await this.pause();
+    const wasPaused = this.#status === "paused";
+    // The guest's processes must not run on in a copy before it has been told that it is one.
+    if (wasPaused) await this.#machine.resume();
+    await this.#agent.freeze();
     try {
-      await this.#machine.save(directory, options);
+      await this.#machine.save(directory, { ...options, metadata: this.#metadata });
       this.#record.event({ type: "saved" });
     } finally {
-      if (wasRunning) await this.resume();
+      await this.#agent.thaw();
+      if (wasPaused) await this.#machine.pause();
     }
   }
 
-  async metrics(): Promise<MachineMetrics> {
-    return this.#machine.metrics();
+  async metrics(options: MetricsOptions = {}): Promise<MachineMetrics> {
+    return this.#machine.metrics(options);
   }
 
   async status(): Promise<MachineStatus> {

@@ -1,9 +1,10 @@
 import { Kvm } from "@supermachine/kvm";
 import { BalloonDevice, BlockDevice, FileBlockBackend, RngDevice } from "@supermachine/virtio";
-import { Machine, type VcpuThreads } from "@supermachine/vmm";
+import { Machine, type RestoreOptions, Snapshot, type VcpuThreads } from "@supermachine/vmm";
 import { SupermachineError } from "../errors.js";
-import type { BareMachine, MachineConfig, MachineListener } from "./config.js";
+import type { BareMachine, MachineConfig, MachineListener, RestoreConfig } from "./config.js";
 import { openHostDevices } from "./devices.js";
+import { kvmMetrics } from "./metrics.js";
 
 /** Starts a machine on KVM; this thread becomes its device thread. */
 export async function startKvmMachine(
@@ -21,34 +22,49 @@ export async function startKvmMachine(
   );
   listener.onVsock(vsock);
   const rootDisk = FileBlockBackend.open(config.rootfs, { readOnly: true });
-  const machine = Machine.start({
+  const balloon = new BalloonDevice();
+  const parts = {
     hypervisor,
     vcpuThread: vcpuThreads,
-    memoryMiB: config.memoryMiB,
-    cpus: config.cpus,
-    kernel: config.kernel,
-    initrd: config.initrd,
-    commandLine: config.commandLine,
-    devices: [
-      new BlockDevice({ backend: rootDisk }),
-      vsock,
-      new RngDevice(),
-      new BalloonDevice(),
-      ...shares,
-    ],
-    onConsole: (bytes) => listener.onConsole(bytes),
-    onDeviceFailure: (reason) => listener.onDeviceFailure(reason),
-  });
-  const unsupported = async (): Promise<never> => {
-    throw new SupermachineError("ERR_VM_UNSUPPORTED", "a machine on KVM cannot do this yet");
+    devices: [new BlockDevice({ backend: rootDisk }), vsock, new RngDevice(), balloon, ...shares],
+    onConsole: (bytes: Uint8Array) => listener.onConsole(bytes),
+    onDeviceFailure: (reason: Error) => listener.onDeviceFailure(reason),
   };
+  const machine = await (config.restore === undefined
+    ? Machine.start({
+        ...parts,
+        memoryMiB: config.memoryMiB,
+        cpus: config.cpus,
+        kernel: config.kernel,
+        initrd: config.initrd,
+        commandLine: config.commandLine,
+      })
+    : restore(parts, config.restore));
   return {
     exited: machine.exited,
     consoleLines: () => machine.consoleLines(),
     stop: () => machine.stop(),
-    pause: unsupported,
-    resume: unsupported,
-    save: unsupported,
-    metrics: unsupported,
+    pause: () => machine.pause(),
+    resume: () => machine.resume(),
+    save: (directory, options) => machine.save(directory, options),
+    metrics: (options) => kvmMetrics(machine, balloon, options),
   };
+}
+
+async function restore(
+  parts: Omit<RestoreOptions, "snapshot">,
+  { directory, verifyMemory = true }: RestoreConfig,
+): Promise<Machine> {
+  let snapshot: Snapshot;
+  try {
+    snapshot = Snapshot.open(directory);
+  } catch (error) {
+    for (const device of parts.devices ?? []) device.close();
+    throw error;
+  }
+  try {
+    return await Machine.restore({ ...parts, snapshot, verifyMemory });
+  } finally {
+    snapshot.close();
+  }
 }

@@ -9,6 +9,9 @@ export async function startQemuMachine(
   config: MachineConfig,
   listener: MachineListener,
 ): Promise<BareMachine> {
+  if (config.restore !== undefined) {
+    await unsupported("ERR_SNAPSHOT_UNSUPPORTED", "be restored: snapshots need KVM");
+  }
   const directory = new RuntimeDirectory();
   try {
     const { vsock, shares } = await openHostDevices(config);
@@ -29,8 +32,8 @@ export async function startQemuMachine(
       exited: machine.exited.finally(() => directory[Symbol.dispose]()),
       consoleLines: () => machine.consoleLines(),
       stop: () => machine.stop(),
-      pause: () => unsupported("ERR_VM_UNSUPPORTED", "be paused yet"),
-      resume: () => unsupported("ERR_VM_UNSUPPORTED", "be resumed yet"),
+      pause: async () => machine.pause(),
+      resume: async () => machine.resume(),
       save: () => unsupported("ERR_SNAPSHOT_UNSUPPORTED", "be saved: snapshots need KVM"),
       metrics: () => unsupported("ERR_VM_UNSUPPORTED", "be measured"),
     };

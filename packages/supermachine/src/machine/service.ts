@@ -111,7 +111,7 @@ export class MachineService implements ControlHandler {
         return host.save(directory, given({ base: stringParameter(params, "base") }));
       }
       case "metrics":
-        return host.metrics();
+        return host.metrics({ guest: params["guest"] === true });
       case "stop":
         await host.stop(given({ timeoutMs: numberParameter(params, "timeoutMs") }));
         return this.released;

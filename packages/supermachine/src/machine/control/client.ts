@@ -9,12 +9,12 @@ import type {
   LogOptions,
   MachineEvent,
   MachineHealth,
-  MachineMetrics,
   MachineStatus,
   RunningMachine,
   SaveOptions,
 } from "../config.js";
 import type { VmDescription } from "../description.js";
+import type { MachineMetrics, MetricsOptions } from "../metrics.js";
 import { VsockSocket } from "../vsock-socket.js";
 import { dial, foreignProcess } from "./dial.js";
 import { type ControlMethods, type ControlStreams, isReply, type StartParams } from "./protocol.js";
@@ -101,8 +101,8 @@ export class ControlClient implements RunningMachine {
     await this.#request("save", { directory, ...options }, SAVE_TIMEOUT_MS);
   }
 
-  async metrics(): Promise<MachineMetrics> {
-    return this.#request("metrics", null);
+  async metrics(options: MetricsOptions = {}): Promise<MachineMetrics> {
+    return this.#request("metrics", options);
   }
 
   async status(): Promise<MachineStatus> {

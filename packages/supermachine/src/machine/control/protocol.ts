@@ -5,10 +5,10 @@ import type {
   MachineConfig,
   MachineEvent,
   MachineHealth,
-  MachineMetrics,
   MachineStatus,
 } from "../config.js";
 import type { VmDescription, VmParameters } from "../description.js";
+import type { MachineMetrics, MetricsOptions } from "../metrics.js";
 
 /*
  * The control socket of a machine: a Unix socket in its runtime directory, JSON values one a line. The
@@ -35,7 +35,7 @@ export interface ControlMethods {
   pause: { params: null; result: null };
   resume: { params: null; result: null };
   save: { params: { directory: string; base?: string }; result: null };
-  metrics: { params: null; result: MachineMetrics };
+  metrics: { params: MetricsOptions; result: MachineMetrics };
   stop: { params: { timeoutMs?: number }; result: MachineExit };
   kill: { params: null; result: MachineExit };
   /** Answers when the machine has ended. */
