@@ -3,6 +3,14 @@
  *
  * @packageDocumentation
  */
+
+export type {
+  LinuxSignal,
+  ResourceLimit,
+  ResourceLimits,
+  ResourceName,
+  StagedFile,
+} from "@supermachine/guest";
 export {
   type FileChange,
   type FileEntry,
@@ -13,13 +21,6 @@ export {
   GuestFileError,
   type ReadFileOptions,
   type WriteFileOptions,
-} from "@supermachine/guest";
-export type {
-  LinuxSignal,
-  ResourceLimit,
-  ResourceLimits,
-  ResourceName,
-  StagedFile,
 } from "@supermachine/guest";
 export { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 export type { MachineExit, MachineExitReason } from "@supermachine/vmm";
@@ -39,12 +40,12 @@ export type {
   LogSource,
   MachineEvent,
   MachineHealth,
-  MachineMetrics,
   MachineStatus,
   SaveOptions,
   SymlinkPolicy,
 } from "./machine/config.js";
 export type { VmDescription, VmParameters } from "./machine/description.js";
+export type { MachineMetrics, MetricsOptions } from "./machine/metrics.js";
 export { Vm } from "./vm.js";
 export type { Mount, VmOptions } from "./vm-options.js";
 export type { OutputChunk, VmProcess } from "./vm-process.js";

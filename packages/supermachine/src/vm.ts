@@ -14,12 +14,12 @@ import type {
   LogOptions,
   MachineEvent,
   MachineHealth,
-  MachineMetrics,
   MachineStatus,
   RunningMachine,
   SaveOptions,
 } from "./machine/config.js";
 import type { VmDescription } from "./machine/description.js";
+import type { MachineMetrics, MetricsOptions } from "./machine/metrics.js";
 import { type MachineStarter, prepareMachine, type StartedMachine } from "./machine/starter.js";
 import { checkVmName, findVm, registeredVms } from "./registry.js";
 import type { VmOptions } from "./vm-options.js";
@@ -155,8 +155,8 @@ export class Vm implements AsyncDisposable {
     await this.#machine.save(directory, options);
   }
 
-  async metrics(): Promise<MachineMetrics> {
-    return this.#machine.metrics();
+  async metrics(options?: MetricsOptions): Promise<MachineMetrics> {
+    return this.#machine.metrics(options);
   }
 
   /**
