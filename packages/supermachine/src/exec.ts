@@ -6,6 +6,8 @@ import type {
   StagedFile,
 } from "@supermachine/guest";
 import { type ExecResult, execResult } from "./exec-result.js";
+import { LatencyHistogram } from "./metrics/latency-histogram.js";
+import { commandAttributes, traced } from "./tracing.js";
 import { VmProcess } from "./vm-process.js";
 
 /** Options of every command. */
@@ -60,6 +62,8 @@ export interface CommandDefaults {
 export class Commands {
   readonly #agent: AgentClient;
   readonly #defaults: CommandDefaults;
+  /** From the start of commands to their end. */
+  readonly latency = new LatencyHistogram();
 
   constructor(agent: AgentClient, defaults: CommandDefaults) {
     this.#agent = agent;
@@ -69,13 +73,19 @@ export class Commands {
   spawn(argv: readonly string[], options: SpawnOptions): VmProcess {
     const { stdin = false, tty } = options;
     const request = { ...this.#options(options), argv, stdin };
-    return new VmProcess(this.#agent.exec(tty === undefined ? request : { ...request, tty }));
+    const process = new VmProcess(
+      this.#agent.exec(tty === undefined ? request : { ...request, tty }),
+    );
+    // Whoever uses the process hears of its failure.
+    this.#observe(argv, process.exited).catch(() => {});
+    return process;
   }
 
   async exec(argv: readonly string[], options: ExecOptions): Promise<ExecResult> {
     const { input } = options;
     const request = { ...this.#options(options), ...outputLimit(options), argv };
-    return execResult(await this.#agent.run(input === undefined ? request : { ...request, input }));
+    const ended = this.#agent.run(input === undefined ? request : { ...request, input });
+    return execResult(await this.#observe(argv, ended));
   }
 
   async chain(
@@ -83,7 +93,27 @@ export class Commands {
     options: ChainOptions,
   ): Promise<ExecResult[]> {
     const request = { ...this.#options(options), ...outputLimit(options), commands };
-    return (await this.#agent.runChain(request)).map(execResult);
+    const ended = this.#agent.runChain(request);
+    const last = ended.then((results) => ({ code: results.at(-1)?.code ?? null }));
+    this.#observe(commands[0] ?? [], last).catch(() => {});
+    return (await ended).map(execResult);
+  }
+
+  /** Counts how long a command takes, in a span of its own. */
+  #observe<T extends { readonly code: number | null }>(
+    argv: readonly string[],
+    ended: Promise<T>,
+  ): Promise<T> {
+    const start = performance.now();
+    return traced("supermachine.exec", commandAttributes(argv), async (span) => {
+      try {
+        const result = await ended;
+        if (result.code !== null) span.setAttribute("process.exit.code", result.code);
+        return result;
+      } finally {
+        this.latency.record((performance.now() - start) / 1000);
+      }
+    });
   }
 
   #options(options: CommandOptions): GuestOptions {

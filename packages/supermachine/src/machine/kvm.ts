@@ -4,7 +4,7 @@ import { Machine, type RestoreOptions, Snapshot, type VcpuThreads } from "@super
 import { SupermachineError } from "../errors.js";
 import type { BareMachine, MachineConfig, MachineListener, RestoreConfig } from "./config.js";
 import { openHostDevices } from "./devices.js";
-import { kvmMetrics } from "./metrics.js";
+import { kvmMetrics, memoryTaken } from "./metrics.js";
 
 /** Starts a machine on KVM; this thread becomes its device thread. */
 export async function startKvmMachine(
@@ -48,6 +48,9 @@ export async function startKvmMachine(
     resume: () => machine.resume(),
     save: (directory, options) => machine.save(directory, options),
     metrics: (options) => kvmMetrics(machine, balloon, options),
+    setMemoryTarget: async (memoryMiB) => {
+      balloon.targetBytes = memoryTaken(memoryMiB, config.memoryMiB);
+    },
   };
 }
 

@@ -3,6 +3,7 @@ import { SupermachineError, type SupermachineErrorCode } from "../errors.js";
 import { RuntimeDirectory } from "../runtime-directory.js";
 import type { BareMachine, MachineConfig, MachineListener } from "./config.js";
 import { openHostDevices } from "./devices.js";
+import { qemuMetrics } from "./metrics.js";
 
 /** Starts a machine in QEMU; its vsock and shares are served by this thread over vhost-user. */
 export async function startQemuMachine(
@@ -12,6 +13,7 @@ export async function startQemuMachine(
   if (config.restore !== undefined) {
     await unsupported("ERR_SNAPSHOT_UNSUPPORTED", "be restored: snapshots need KVM");
   }
+  const startedAt = performance.now();
   const directory = new RuntimeDirectory();
   try {
     const { vsock, shares } = await openHostDevices(config);
@@ -35,7 +37,8 @@ export async function startQemuMachine(
       pause: async () => machine.pause(),
       resume: async () => machine.resume(),
       save: () => unsupported("ERR_SNAPSHOT_UNSUPPORTED", "be saved: snapshots need KVM"),
-      metrics: () => unsupported("ERR_VM_UNSUPPORTED", "be measured"),
+      metrics: async () => qemuMetrics(machine.pid, config.memoryMiB, startedAt),
+      setMemoryTarget: () => unsupported("ERR_VM_UNSUPPORTED", "be told to use less memory"),
     };
   } catch (error) {
     directory[Symbol.dispose]();
