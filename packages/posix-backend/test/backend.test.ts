@@ -22,7 +22,6 @@ import {
   O_WRONLY,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
-  RENAME_WHITEOUT,
   S_IFBLK,
   S_IFCHR,
   S_IFIFO,
@@ -169,9 +168,6 @@ test("rename replaces, refuses to replace, and exchanges", () => {
   expect(rename("a", "b", 0)).toBe(0);
   expect(readFileSync(join(dir.path, "b"), "utf8")).toBe("B");
   expect(rename("a", "b", 0)).toBe("ENOENT");
-  expect(rename("b", "c", RENAME_WHITEOUT)).toBe(0);
-  expect(statSync(join(dir.path, "b")).isCharacterDevice()).toBe(true);
-  expect(statSync(join(dir.path, "b")).rdev).toBe(0);
   expect(rename("b", "c", 0x80)).toBe("EINVAL");
 });
 
@@ -266,18 +262,6 @@ test("appending writes go to the end, also of what the host has appended", () =>
   writeFileSync(join(dir.path, "log"), "two", { flag: "a" });
   client.write(fh, "three", 3);
   expect(readFileSync(join(dir.path, "log"), "utf8")).toBe("onetwothree");
-});
-
-test("a temporary file has no name until it is linked", () => {
-  using dir = new TemporaryDirectory();
-  using client = new Client(dir.path);
-  const { backend, entry, opened } = client;
-  expect(backend.tmpfile(asRoot, root, 0o600, 0, O_RDWR, entry, opened)).toBe(0);
-  const { nodeid } = entry;
-  client.write(opened.fh, "hidden");
-  expect(client.list(root)).toEqual([]);
-  expect(backend.link(asRoot, nodeid, root, "shown", entry)).toBe(0);
-  expect(readFileSync(join(dir.path, "shown"), "utf8")).toBe("hidden");
 });
 
 test("fallocate, holes and copyFileRange reach the host", () => {

@@ -5,6 +5,7 @@ import { StatfsReply, StatxReply } from "@supermachine/fuse-server";
 import { openDescriptors, TemporaryDirectory } from "@supermachine-internal/testing";
 import { expect, test } from "vitest";
 import { PosixBackend } from "../src/index.js";
+import { isPortable } from "../src/platform/host.js";
 import { asRoot, Client, outcome, root } from "./client.js";
 
 test("a read-only share refuses every change", () => {
@@ -149,8 +150,8 @@ test("every fd is closed when a program is started (CVE-2019-5736, CVE-2024-2162
     const match = /^flags:\s*([0-7]+)/m.exec(readFileSync(path, "latin1"));
     return [Number.parseInt(match?.[1] ?? "0", 8) & 0o2000000];
   });
-  // Seven are new, but `before` holds that listing's own fd, whose number is in use again.
-  expect(flags.length).toBeGreaterThanOrEqual(6);
+  // `before` holds that listing's own fd, whose number is in use again. Elsewhere there are fewer.
+  expect(flags.length).toBeGreaterThanOrEqual(isPortable ? 3 : 6);
   expect(new Set(flags)).toEqual(new Set([0o2000000]));
 });
 

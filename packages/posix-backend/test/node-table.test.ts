@@ -14,14 +14,15 @@ import { requireFacility, TemporaryDirectory } from "@supermachine-internal/test
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { PosixBackendOptions } from "../src/index.js";
+import { isPortable } from "../src/platform/host.js";
 import { asRoot, Client, outcome, root } from "./client.js";
 import { mounting } from "./mounting.js";
 
 /** So few fds that every second use of a node finds it without one. */
-const modes: readonly [string, PosixBackendOptions][] = [
-  ["by file handle", { maxFds: 16, inodeFileHandles: "mandatory" }],
+const modes: [string, PosixBackendOptions][] = [
   ["by fd while those last, then by name", { maxFds: 16, inodeFileHandles: "never" }],
 ];
+if (!isPortable) modes.push(["by file handle", { maxFds: 16, inodeFileHandles: "mandatory" }]);
 
 const { describe: describeHandles } = requireFacility("linux", "root");
 

@@ -24,6 +24,7 @@ import {
 import { defineStruct } from "@supermachine-internal/struct";
 import { O_DIRECTORY, STATX_BASIC_STATS, STATX_BTIME } from "../syscalls/constants.js";
 import { statfsStruct, statxStruct } from "../syscalls/structs.js";
+import * as darwin from "./darwin-constants.js";
 
 /** `struct stat` of sys/stat.h; each time is a `struct timespec` of two 64-bit numbers. */
 export const darwinStatStruct = defineStruct("stat", 144, {
@@ -86,40 +87,41 @@ export const fpunchholeStruct = defineStruct("fpunchhole", 24, {
 
 /** Flags of open(2) that have other numbers: Linux, macOS. */
 const openFlags: readonly (readonly [linux: number, darwin: number])[] = [
-  [O_NONBLOCK, 0x4],
-  [O_APPEND, 0x8],
-  [O_CREAT, 0x200],
-  [O_TRUNC, 0x400],
-  [O_EXCL, 0x800],
-  [O_NOCTTY, 0x2_0000],
-  [O_DIRECTORY, 0x10_0000],
-  [O_DSYNC, 0x40_0000],
+  [O_NONBLOCK, darwin.O_NONBLOCK],
+  [O_APPEND, darwin.O_APPEND],
+  [O_CREAT, darwin.O_CREAT],
+  [O_TRUNC, darwin.O_TRUNC],
+  [O_EXCL, darwin.O_EXCL],
+  [O_NOCTTY, darwin.O_NOCTTY],
+  [O_DIRECTORY, darwin.O_DIRECTORY],
+  [O_DSYNC, darwin.O_DSYNC],
 ];
-const DARWIN_O_SYNC = 0x80;
 
 /** The macOS form of those open flags that mean the same there; others are left out. */
 export function darwinOpenFlags(linux: number): number {
-  let darwin = linux & O_ACCMODE;
-  for (const [from, to] of openFlags) if ((linux & from) !== 0) darwin |= to;
+  let flags = linux & O_ACCMODE;
+  for (const [from, to] of openFlags) if ((linux & from) !== 0) flags |= to;
   // Linux's O_SYNC contains its O_DSYNC.
-  return (linux & O_SYNC) === O_SYNC ? darwin | DARWIN_O_SYNC : darwin;
+  return (linux & O_SYNC) === O_SYNC ? flags | darwin.O_SYNC : flags;
 }
 
 /** For renameatx_np(2): RENAME_EXCL and RENAME_SWAP. Undefined for what macOS cannot do. */
 export function darwinRenameFlags(linux: number): number | undefined {
   if ((linux & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) return undefined;
-  return ((linux & RENAME_NOREPLACE) !== 0 ? 4 : 0) | ((linux & RENAME_EXCHANGE) !== 0 ? 2 : 0);
+  const exclusive = (linux & RENAME_NOREPLACE) !== 0 ? darwin.RENAME_EXCL : 0;
+  return exclusive | ((linux & RENAME_EXCHANGE) !== 0 ? darwin.RENAME_SWAP : 0);
 }
 
 /** For fsetxattr(2): the two flags change places, so to say. */
 export function darwinXattrOptions(linux: number): number {
-  return ((linux & XATTR_CREATE) !== 0 ? 2 : 0) | ((linux & XATTR_REPLACE) !== 0 ? 4 : 0);
+  const create = (linux & XATTR_CREATE) !== 0 ? darwin.XATTR_CREATE : 0;
+  return create | ((linux & XATTR_REPLACE) !== 0 ? darwin.XATTR_REPLACE : 0);
 }
 
 /** SEEK_HOLE is 3 and SEEK_DATA 4, and in Linux the other way round. */
 export function darwinWhence(linux: number): number {
-  if (linux === SEEK_DATA) return 4;
-  return linux === SEEK_HOLE ? 3 : linux;
+  if (linux === SEEK_DATA) return darwin.SEEK_DATA;
+  return linux === SEEK_HOLE ? darwin.SEEK_HOLE : linux;
 }
 
 /** `struct sockaddr_un` of sys/un.h, whose path need not end with a NUL. */
@@ -128,7 +130,6 @@ export const sockaddrUnStruct = defineStruct("sockaddr_un", 106, {
   sun_family: "u8",
   sun_path: { bytes: 104 },
 });
-const AF_UNIX = 1;
 
 /** The address of the socket `name` in the directory that a thread is in; undefined for a longer name. */
 export function darwinSocketAddress(name: Uint8Array): Uint8Array | undefined {
@@ -138,7 +139,7 @@ export function darwinSocketAddress(name: Uint8Array): Uint8Array | undefined {
   path.set(name.subarray(0, length));
   const address = new Uint8Array(sockaddrUnStruct.size);
   sockaddrUnStruct.encode(
-    { sun_len: address.length, sun_family: AF_UNIX, sun_path: path },
+    { sun_len: address.length, sun_family: darwin.AF_UNIX, sun_path: path },
     address,
   );
   return address;

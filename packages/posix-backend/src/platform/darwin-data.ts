@@ -1,4 +1,5 @@
 /** Attributes and contents of files on macOS: see `darwin.ts`. */
+
 import { functionAside } from "../syscalls/aside.js";
 import { UTIME_NOW, UTIME_OMIT } from "../syscalls/constants.js";
 import type { CString } from "../syscalls/linux.js";
@@ -12,21 +13,9 @@ import {
   statfsFromDarwin,
   statxFromDarwin,
 } from "./darwin-abi.js";
+import * as darwin from "./darwin-constants.js";
 import { linuxErrno } from "./darwin-errno.js";
 import { native, outcome, statBytes, statView } from "./darwin-native.js";
-
-const AT_EACCESS = 0x10;
-const AT_SYMLINK_NOFOLLOW = 0x20;
-const F_PREALLOCATE = 42;
-const F_FULLFSYNC = 51;
-const F_DUPFD_CLOEXEC = 67;
-const F_PUNCHHOLE = 99;
-const F_ALLOCATEALL = 4;
-const F_PEOFPOSMODE = 3;
-const RLIMIT_NOFILE = 8;
-const MADV_FREE = 5;
-/** SYNC_VOLUME_FULLSYNC and SYNC_VOLUME_WAIT. */
-const SYNC_TO_THE_DISK = 0x1 | 0x2;
 
 const statAt = darwinStatStruct.offsets;
 
@@ -37,7 +26,7 @@ export function fstat(fd: number, statx: Uint8Array): number {
 }
 
 export function fstatAt(dir: number, name: CString, statx: Uint8Array): number {
-  const result = outcome(native.fstatat(dir, name, statBytes, AT_SYMLINK_NOFOLLOW));
+  const result = outcome(native.fstatat(dir, name, statBytes, darwin.AT_SYMLINK_NOFOLLOW));
   if (result === 0) statxFromDarwin(statView, statx);
   return result;
 }
@@ -52,11 +41,11 @@ export function fstatfs(fd: number, out: Uint8Array): number {
 
 /** Whether the user of this process may do `mode` with a name. */
 export function accessAt(dir: number, name: CString, mode: number): number {
-  return outcome(native.faccessat(dir, name, mode, AT_EACCESS | AT_SYMLINK_NOFOLLOW));
+  return outcome(native.faccessat(dir, name, mode, darwin.AT_EACCESS | darwin.AT_SYMLINK_NOFOLLOW));
 }
 
 export function duplicate(fd: number): number {
-  return outcome(native.duplicate(fd, F_DUPFD_CLOEXEC, "int", 0));
+  return outcome(native.duplicate(fd, darwin.F_DUPFD_CLOEXEC, "int", 0));
 }
 
 export function pread(fd: number, to: Uint8Array, offset: number): number {
@@ -80,7 +69,7 @@ export function fchmod(fd: number, mode: number): number {
 }
 
 export function fchmodAt(dir: number, name: CString, mode: number): number {
-  return outcome(native.fchmodat(dir, name, mode, AT_SYMLINK_NOFOLLOW));
+  return outcome(native.fchmodat(dir, name, mode, darwin.AT_SYMLINK_NOFOLLOW));
 }
 
 export function fchown(fd: number, uid: number, gid: number): number {
@@ -88,7 +77,7 @@ export function fchown(fd: number, uid: number, gid: number): number {
 }
 
 export function fchownAt(dir: number, name: CString, uid: number, gid: number): number {
-  return outcome(native.fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW));
+  return outcome(native.fchownat(dir, name, uid, gid, darwin.AT_SYMLINK_NOFOLLOW));
 }
 
 /** UTIME_NOW and UTIME_OMIT are -1 and -2. */
@@ -97,8 +86,9 @@ export function darwinTimes(times: Uint8Array): Uint8Array {
   const view = new DataView(own.buffer);
   for (let at = timespecStruct.offsets.tv_nsec; at < own.length; at += timespecStruct.size) {
     const nanoseconds = view.getBigInt64(at, true);
-    if (nanoseconds === BigInt(UTIME_NOW)) view.setBigInt64(at, -1n, true);
-    else if (nanoseconds === BigInt(UTIME_OMIT)) view.setBigInt64(at, -2n, true);
+    if (nanoseconds === BigInt(UTIME_NOW)) view.setBigInt64(at, BigInt(darwin.UTIME_NOW), true);
+    else if (nanoseconds === BigInt(UTIME_OMIT))
+      view.setBigInt64(at, BigInt(darwin.UTIME_OMIT), true);
   }
   return own;
 }
@@ -108,7 +98,7 @@ export function futimens(fd: number, times: Uint8Array): number {
 }
 
 export function utimensAt(dir: number, name: CString, times: Uint8Array): number {
-  return outcome(native.utimensat(dir, name, darwinTimes(times), AT_SYMLINK_NOFOLLOW));
+  return outcome(native.utimensat(dir, name, darwinTimes(times), darwin.AT_SYMLINK_NOFOLLOW));
 }
 
 export function ftruncate(fd: number, size: number): number {
@@ -122,9 +112,13 @@ export function preallocate(fd: number, offset: number, length: number): number 
   const missing = BigInt(offset + length) - statView.getBigInt64(statAt.st_size, true);
   if (missing <= 0n) return 0;
   const store = new Uint8Array(fstoreStruct.size);
-  const fields = { fst_flags: F_ALLOCATEALL, fst_posmode: F_PEOFPOSMODE, fst_offset: 0n };
+  const fields = {
+    fst_flags: darwin.F_ALLOCATEALL,
+    fst_posmode: darwin.F_PEOFPOSMODE,
+    fst_offset: 0n,
+  };
   fstoreStruct.encode({ ...fields, fst_length: missing, fst_bytesalloc: 0n }, store);
-  return Math.min(outcome(native.fcntl(fd, F_PREALLOCATE, "void *", store)), 0);
+  return Math.min(outcome(native.fcntl(fd, darwin.F_PREALLOCATE, "void *", store)), 0);
 }
 
 export function punchHole(fd: number, offset: number, length: number): number {
@@ -133,7 +127,7 @@ export function punchHole(fd: number, offset: number, length: number): number {
     { fp_flags: 0, reserved: 0, fp_offset: BigInt(offset), fp_length: BigInt(length) },
     hole,
   );
-  return Math.min(outcome(native.fcntl(fd, F_PUNCHHOLE, "void *", hole)), 0);
+  return Math.min(outcome(native.fcntl(fd, darwin.F_PUNCHHOLE, "void *", hole)), 0);
 }
 
 export const closeAside = functionAside<[fd: number]>("int close(int fd)", linuxErrno);
@@ -151,9 +145,9 @@ const volumeSync = functionAside<[fd: number, flags: number]>(
   linuxErrno,
 );
 
-/** fsync(2) of macOS leaves data in the drive's cache; F_FULLFSYNC does not, where the volume knows it. */
+/** fsync(2) of macOS leaves data in the drive's cache; darwin.F_FULLFSYNC does not, where the volume knows it. */
 export async function fsyncAside(fd: number): Promise<number> {
-  const result = await fullSync(fd, F_FULLFSYNC, "int", 0);
+  const result = await fullSync(fd, darwin.F_FULLFSYNC, "int", 0);
   return result >= 0 ? 0 : plainSync(fd);
 }
 
@@ -161,7 +155,7 @@ export async function fsyncAside(fd: number): Promise<number> {
 export const fdatasyncAside = fsyncAside;
 
 export function syncfsAside(fd: number): Promise<number> {
-  return volumeSync(fd, SYNC_TO_THE_DISK);
+  return volumeSync(fd, darwin.SYNC_VOLUME_FULLSYNC | darwin.SYNC_VOLUME_WAIT);
 }
 
 // Of the resource fork, whose attribute has positions, only whole values are read and written: at position 0.
@@ -185,11 +179,11 @@ export function fremovexattr(fd: number, name: CString): number {
 
 /** Whatever `resource` says: this package asks for fds only. */
 export function getrlimit(_resource: number, out: Uint8Array): number {
-  return outcome(native.getrlimit(RLIMIT_NOFILE, out));
+  return outcome(native.getrlimit(darwin.RLIMIT_NOFILE, out));
 }
 
 export function freePages(address: bigint, length: number): void {
-  native.madvise(address, length, MADV_FREE);
+  native.madvise(address, length, darwin.MADV_FREE);
 }
 
 export function yieldProcessor(): void {

@@ -1,4 +1,5 @@
 /** Names, and opening them, on macOS: see `darwin.ts`. */
+
 import {
   EACCES,
   EINVAL,
@@ -18,41 +19,32 @@ import {
   darwinSocketAddress,
   darwinWhence,
 } from "./darwin-abi.js";
+import * as darwin from "./darwin-constants.js";
 import { DarwinListing } from "./darwin-listing.js";
-import { AT_FDCWD, inodePath, native, outcome, type Path } from "./darwin-native.js";
-
-const AT_REMOVEDIR = 0x80;
-const O_NONBLOCK = 0x4;
-const O_NOFOLLOW = 0x100;
-const O_EVTONLY = 0x8000;
-const O_NOCTTY = 0x2_0000;
-const O_DIRECTORY_OF_DARWIN = 0x10_0000;
-const O_CLOEXEC = 0x100_0000;
-const O_NOFOLLOW_ANY = 0x2000_0000;
-const O_EXEC = 0x4000_0000;
-/** `O_SEARCH`: names can be looked up below it, and it takes no permission to read. */
-const O_SEARCH = O_EXEC | O_DIRECTORY_OF_DARWIN;
-const F_GETPATH = 50;
-const PF_LOCAL = 1;
-const SOCK_STREAM = 1;
+import { inodePath, native, outcome, type Path } from "./darwin-native.js";
 
 function open(dir: number, path: Path, how: number, mode = 0): number {
-  return outcome(native.openat(dir, path, how | O_CLOEXEC, "int", mode));
+  return outcome(native.openat(dir, path, how | darwin.O_CLOEXEC, "int", mode));
 }
 
 export function openDirectory(path: string): number {
-  return open(AT_FDCWD, path, O_DIRECTORY_OF_DARWIN);
+  return open(darwin.AT_FDCWD, path, darwin.O_DIRECTORY);
 }
 
-/** O_EVTONLY lets the volume be unmounted; it takes the permission to read all the same. */
+/** darwin.O_EVTONLY lets the volume be unmounted; it takes the permission to read all the same. */
 export function hold(dir: number, name: CString, isDirectory: boolean): number {
-  if (!isDirectory) return open(dir, name, O_EVTONLY | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
-  const fd = open(dir, name, O_EVTONLY | O_DIRECTORY_OF_DARWIN | O_NOFOLLOW);
-  return fd === -EACCES ? open(dir, name, O_SEARCH | O_NOFOLLOW) : fd;
+  if (!isDirectory)
+    return open(
+      dir,
+      name,
+      darwin.O_EVTONLY | darwin.O_NONBLOCK | darwin.O_NOCTTY | darwin.O_NOFOLLOW,
+    );
+  const fd = open(dir, name, darwin.O_EVTONLY | darwin.O_DIRECTORY | darwin.O_NOFOLLOW);
+  return fd === -EACCES ? open(dir, name, darwin.O_SEARCH | darwin.O_NOFOLLOW) : fd;
 }
 
 export function openAt(dir: number, name: CString, flags: number, mode: number): number {
-  return open(dir, name, darwinOpenFlags(flags) | O_NOFOLLOW, mode);
+  return open(dir, name, darwinOpenFlags(flags) | darwin.O_NOFOLLOW, mode);
 }
 
 /**
@@ -62,7 +54,11 @@ export function openAt(dir: number, name: CString, flags: number, mode: number):
 export function openInode(fd: number, flags: number): number {
   const path = inodePath(fd);
   if (typeof path === "number") return path;
-  return open(AT_FDCWD, path, darwinOpenFlags(flags) | O_NOFOLLOW_ANY | O_NONBLOCK);
+  return open(
+    darwin.AT_FDCWD,
+    path,
+    darwinOpenFlags(flags) | darwin.O_NOFOLLOW_ANY | darwin.O_NONBLOCK,
+  );
 }
 
 export function close(fd: number): number {
@@ -72,7 +68,7 @@ export function close(fd: number): number {
 
 /** `out` has room for PATH_MAX of macOS, 1024. */
 export function pathOf(fd: number, out: Uint8Array): number {
-  const failure = outcome(native.fcntl(fd, F_GETPATH, "void *", out));
+  const failure = outcome(native.fcntl(fd, darwin.F_GETPATH, "void *", out));
   return failure < 0 ? failure : out.indexOf(0);
 }
 
@@ -95,7 +91,7 @@ export function makeNodeAt(dir: number, name: CString, mode: number, _device: nu
 function makeSocketAt(dir: number, name: CString, mode: number): number {
   const address = darwinSocketAddress(name);
   if (address === undefined) return -EINVAL;
-  const socket = outcome(native.socket(PF_LOCAL, SOCK_STREAM, 0));
+  const socket = outcome(native.socket(darwin.AF_UNIX, darwin.SOCK_STREAM, 0));
   if (socket < 0) return socket;
   let result = outcome(native.fchdirOfThread(dir));
   if (result === 0) {
@@ -103,8 +99,9 @@ function makeSocketAt(dir: number, name: CString, mode: number): number {
     native.fchdirOfThread(-1);
   }
   native.close(socket);
-  const AT_SYMLINK_NOFOLLOW = 0x20;
-  return result < 0 ? result : outcome(native.fchmodat(dir, name, mode, AT_SYMLINK_NOFOLLOW));
+  return result < 0
+    ? result
+    : outcome(native.fchmodat(dir, name, mode, darwin.AT_SYMLINK_NOFOLLOW));
 }
 
 export function symlinkAt(target: CString, dir: number, name: CString): number {
@@ -125,7 +122,7 @@ export function unlinkAt(dir: number, name: CString): number {
 }
 
 export function rmdirAt(dir: number, name: CString): number {
-  return outcome(native.unlinkat(dir, name, AT_REMOVEDIR));
+  return outcome(native.unlinkat(dir, name, darwin.AT_REMOVEDIR));
 }
 
 export function renameAt(

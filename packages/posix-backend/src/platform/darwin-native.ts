@@ -5,8 +5,6 @@ import type { CString } from "../syscalls/linux.js";
 import { darwinStatStruct } from "./darwin-abi.js";
 import { linuxErrno } from "./darwin-errno.js";
 
-export const AT_FDCWD = -2;
-
 export type Path = CString | string;
 
 /** On x86-64 the plain names are those of calls with 32-bit inode numbers; koffi's prototypes have no `$`. */

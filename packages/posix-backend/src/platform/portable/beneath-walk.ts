@@ -1,4 +1,12 @@
-import { EINVAL, ELOOP, ENOENT, EXDEV, PATH_MAX, S_IFLNK } from "@supermachine/fuse-protocol";
+import {
+  EINVAL,
+  ELOOP,
+  ENOENT,
+  ENOTDIR,
+  EXDEV,
+  PATH_MAX,
+  S_IFLNK,
+} from "@supermachine/fuse-protocol";
 import type { CString } from "../../syscalls/linux.js";
 import { statxStruct } from "../../syscalls/structs.js";
 import type { Holding } from "./holding.js";
@@ -41,6 +49,7 @@ function walk(calls: PosixCalls, holding: Holding, reached: number[], ahead: str
   for (;;) {
     const here = reached.at(-1) ?? -1;
     const name = ahead.shift();
+    if (name === ".") continue;
     // The path ended with `.` or `..`.
     if (name === undefined) return holding.openMade(here, here, undefined);
     if (name === "..") {
@@ -66,12 +75,14 @@ function walk(calls: PosixCalls, holding: Holding, reached: number[], ahead: str
     const next = holding.open(here, bytes);
     if (next < 0 || ahead.length === 0) return next;
     reached.push(next);
+    if (!holding.isDirectory(next)) return -ENOTDIR;
   }
 }
 
-/** Without those that change nothing; undefined for an absolute path. */
+/** Undefined for an absolute path. A path that ends with a slash ends in a directory, as with `.` after it. */
 function componentsOf(path: Uint8Array): string[] | undefined {
   const text = Buffer.from(path.buffer, path.byteOffset, path.length).toString("latin1");
   if (text.startsWith("/")) return undefined;
-  return text.split("/").filter((component) => component !== "" && component !== ".");
+  const components = text.split("/").filter((component) => component !== "");
+  return text.endsWith("/") ? [...components, "."] : components;
 }

@@ -133,9 +133,9 @@ export class Holding {
     return handle.identity.type === S_IFDIR ? -EACCES : -ENOTDIR;
   }
 
-  isOpenDirectory(fd: number): boolean {
-    const handle = this.#handles.get(fd);
-    return handle?.isHeld === true && handle.identity.type === S_IFDIR;
+  /** Whether a handle is of a directory. */
+  isDirectory(fd: number): boolean {
+    return this.#handles.get(fd)?.identity.type === S_IFDIR;
   }
 
   /** Undefined for an fd: what holds its inode. */

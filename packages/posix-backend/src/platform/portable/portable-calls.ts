@@ -60,7 +60,8 @@ export function portableCalls(calls: PosixCalls): typeof linux {
         return failure;
       }),
     access(fd, mode) {
-      if (holding.isOpenDirectory(fd)) return calls.accessAt(fd, dot, mode);
+      const isHeld = holding.directory(fd) >= 0;
+      if (isHeld && holding.isDirectory(fd)) return calls.accessAt(fd, dot, mode);
       const place = holding.placeOf(fd);
       return typeof place === "number"
         ? place
