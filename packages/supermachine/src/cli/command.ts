@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { LINUX_SIGNALS, type LinuxSignal } from "@supermachine/guest";
 import type { SpawnOptions } from "../exec.js";
 import type { Vm } from "../vm.js";
@@ -60,17 +61,24 @@ function forwardSignals(child: VmProcess, lastResort: () => void): Disposable {
   };
 }
 
+/** Hands every key on as it is, and prints what comes as it is, until disposed. */
+function rawTerminal(): Disposable {
+  process.stdin.setRawMode(true);
+  // Node.js's raw mode still puts a carriage return before each newline, which the guest's terminal has done already.
+  spawnSync("stty", ["-opost"], { stdio: ["inherit", "ignore", "ignore"] });
+  return { [Symbol.dispose]: () => void process.stdin.setRawMode(false) };
+}
+
 /** Connects this process's terminal or pipes to the guest's command until disposed. */
 function connectStreams(child: VmProcess, flags: CommandFlags): Disposable {
   const { stdin, stdout, stderr } = process;
   const { streams } = child;
-  const raw = flags.tty && flags.interactive && stdin.isTTY;
+  const raw = flags.tty && flags.interactive && stdin.isTTY ? rawTerminal() : undefined;
   streams.stdout.pipe(stdout, { end: false });
   streams.stderr.pipe(stderr, { end: false });
   // A closed pipe on our side must not end the command's other streams.
   stdout.on("error", () => streams.stdout.unpipe(stdout).resume());
   streams.stdin.on("error", () => {});
-  if (raw) stdin.setRawMode(true);
   if (flags.interactive) stdin.pipe(streams.stdin);
   const resize = () => {
     const { columns, rows } = terminalSize();
@@ -79,7 +87,7 @@ function connectStreams(child: VmProcess, flags: CommandFlags): Disposable {
   if (flags.tty) stdout.on("resize", resize);
   return {
     [Symbol.dispose]() {
-      if (raw) stdin.setRawMode(false);
+      raw?.[Symbol.dispose]();
       stdin.unpipe(streams.stdin);
       stdin.destroy();
       stdout.off("resize", resize);
