@@ -3,7 +3,9 @@ import { kernelCommandLine } from "./command-line.js";
 
 describe("kernelCommandLine", () => {
   it("boots silently and resets at the end unless told otherwise", () => {
-    expect(kernelCommandLine()).toBe("panic=-1 reboot=t no_timer_check loglevel=2");
+    expect(kernelCommandLine()).toBe(
+      "panic=-1 reboot=t no_timer_check sysctl.vm.compaction_proactiveness=0 sysctl.vm.stat_interval=10 loglevel=2",
+    );
   });
 
   it("names root, shares and disks, with what separates fields encoded", () => {
@@ -17,7 +19,7 @@ describe("kernelCommandLine", () => {
       extra: ["lpj=1"],
     });
     expect(line).toBe(
-      "panic=-1 reboot=t no_timer_check console=hvc0 supermachine.root=/dev/vda supermachine.hostname=box " +
+      "panic=-1 reboot=t no_timer_check sysctl.vm.compaction_proactiveness=0 sysctl.vm.stat_interval=10 console=hvc0 supermachine.root=/dev/vda supermachine.hostname=box " +
         "supermachine.mount=my%20tag:/a%3Ab:ro,dax supermachine.disk=/dev/vdb:ext4:/data lpj=1",
     );
   });

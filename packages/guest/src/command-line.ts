@@ -67,6 +67,9 @@ export function kernelCommandLine(options: CommandLineOptions = {}): string {
     options.reset === "keyboard-controller" ? "reboot=k" : "reboot=t",
     // The clock is set from the host; waiting for a keyboard controller or a bus that is not there costs time.
     "no_timer_check",
+    // An idle guest sleeps: of nine wake-ups a second these were five. Memory is compacted when it is needed.
+    "sysctl.vm.compaction_proactiveness=0",
+    "sysctl.vm.stat_interval=10",
     ...(options.console ? [`console=${options.console}`] : []),
     ...(options.verbose ? [] : ["loglevel=2"]),
     ...(options.ip ? [`ip=${options.ip}`] : []),
