@@ -111,7 +111,7 @@ describe("packing a tree of the host", () => {
     const packed = await collect(packHost(source, "."));
     tar(["-xpf", "-", "-C", target], packed);
     expect(picture(target)).toEqual(picture(source));
-    expect(readFileSync(join(target, "a/large"))).toEqual(readFileSync(join(source, "a/large")));
+    execFileSync("cmp", [join(target, "a/large"), join(source, "a/large")]);
   });
 
   test("calls files as told, and follows a link at the top only when told or named as a directory", async () => {
