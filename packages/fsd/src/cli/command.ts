@@ -1,7 +1,10 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { FsdError } from "../error.js";
 import { requireLinux } from "../platform.js";
+import type { FsdFlags } from "./flags.js";
 import { withoutOldOptions } from "./old-options.js";
-import { type FsdFlags, runDaemon } from "./run-daemon.js";
+import { runDaemon } from "./run-daemon.js";
+import { runRoots } from "./run-roots.js";
 
 const STATUS_FAILURE = 1;
 const STATUS_USAGE = 2;
@@ -14,6 +17,12 @@ function wholeNumber(text: string): number {
   return value;
 }
 
+function positiveNumber(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError("Give a number above 0.");
+  return value;
+}
+
 const append = (value: string, previous: readonly string[]) => [...previous, value];
 
 function choice(flags: string, description: string, choices: readonly string[], byDefault: string) {
@@ -22,10 +31,25 @@ function choice(flags: string, description: string, choices: readonly string[], 
 
 function createCommand(name: string): Command {
   return new Command(name)
-    .description("Share a directory with a virtual machine over vhost-user, in place of virtiofsd.")
+    .description(
+      "Share a directory with a virtual machine over vhost-user, in place of virtiofsd; " +
+        "or, with --root, several with many programs over a Unix socket.",
+    )
     .showHelpAfterError("(--help shows the options)")
     .exitOverride()
     .option("--shared-dir <directory>", "what to share")
+    .option(
+      "--root <name=directory>",
+      "share this with clients that name it (repeatable)",
+      append,
+      [],
+    )
+    .option(
+      "--readonly-root <name=directory>",
+      "the same, to be read only (repeatable)",
+      append,
+      [],
+    )
     .option("--socket-path <path>", "where to listen")
     .option("--fd <fd>", "listen on this inherited descriptor instead", wholeNumber)
     .option("--socket-group <group>", "let members of this group connect, too")
@@ -97,7 +121,34 @@ function createCommand(name: string): Command {
       0,
     )
     .option("--keep-running", "serve the next machine when one has disconnected", false)
+    .option("--max-clients <n>", "with --root: clients at once", positiveNumber)
+    .option("--max-open-files <n>", "files and directories a client may have open", positiveNumber)
+    .option("--max-inodes <n>", "inodes it may hold", positiveNumber)
+    .option("--max-pending <n>", "requests it may have in flight", positiveNumber)
+    .option("--max-pending-bytes <n>", "bytes of those and of their replies", positiveNumber)
+    .option("--max-unsent-bytes <n>", "bytes of replies it has not read", positiveNumber)
+    .option("--stall <seconds>", "how long it may leave replies unread", positiveNumber)
     .option("--print-capabilities", "print what management tools ask for, and end", false);
+}
+
+/** Options that only mean something to a daemon of one machine, and to one of many clients. */
+const MACHINE_OPTIONS = [
+  ...["sharedDir", "fd", "tag", "sandbox", "seccomp", "modcaps", "poll", "keepRunning"],
+  ...["readdirplus", "threadPoolSize"],
+];
+const ROOTS_OPTIONS = [
+  ...["maxClients", "maxOpenFiles", "maxInodes", "maxPending", "maxPendingBytes"],
+  ...["maxUnsentBytes", "stall"],
+];
+
+function refuseOptionsOf(names: readonly string[], command: Command, hasRoots: boolean): void {
+  const given = names.find((option) => command.getOptionValueSource(option) === "cli");
+  if (given === undefined) return;
+  const flag = command.options.find((option) => option.attributeName() === given)?.long ?? given;
+  throw new FsdError(
+    "ERR_FSD_OPTION",
+    `${flag} is not for use ${hasRoots ? "with" : "without"} --root`,
+  );
 }
 
 /**
@@ -115,7 +166,9 @@ export async function main(args: readonly string[], name = "supermachine-fsd"): 
       return 0;
     }
     requireLinux();
-    return await runDaemon(flags, name);
+    const hasRoots = flags.root.length + flags.readonlyRoot.length > 0;
+    refuseOptionsOf(hasRoots ? MACHINE_OPTIONS : ROOTS_OPTIONS, command, hasRoots);
+    return await (hasRoots ? runRoots(flags, name) : runDaemon(flags, name));
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : STATUS_USAGE;
     process.stderr.write(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
