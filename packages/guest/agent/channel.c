@@ -8,6 +8,9 @@
 
 #include <linux/vm_sockets.h>
 
+/* As many as there can be sessions: a connection that finds no room here is reset. */
+enum { BACKLOG = 1024 };
+
 static const char *directory;
 
 union address {
@@ -43,7 +46,7 @@ int channel_listen(unsigned port) {
 	union address address;
 	socklen_t length = make_address(&address, VMADDR_CID_ANY, port);
 	int fd = open_socket();
-	if (fd >= 0 && (bind(fd, &address.any, length) || listen(fd, 128)))
+	if (fd >= 0 && (bind(fd, &address.any, length) || listen(fd, BACKLOG)))
 		return close_failed(fd);
 	return fd;
 }

@@ -12,7 +12,11 @@ import {
 import { type BuiltinStarter, GuestFiles } from "./files/guest-files.js";
 import { EXEC_PORT } from "./frames.js";
 import { GuestProcess, type ProcessOutput } from "./guest-process.js";
+import { Semaphore } from "./semaphore.js";
 import { encodeStagedFiles } from "./staged-files.js";
+
+/** A vsock device has 256 connections; processes that somebody watches need some, too. */
+const RUNS_MAX = 128;
 
 /** What is collected of a request. */
 export interface OutputOptions {
@@ -35,6 +39,7 @@ export class AgentClient implements BuiltinStarter {
   readonly files: GuestFiles = new GuestFiles(this);
   readonly #connector: Pick<VsockConnector, "connect">;
   readonly #patience: Patience;
+  readonly #runs = new Semaphore(RUNS_MAX);
 
   constructor(connector: Pick<VsockConnector, "connect">, patience: Patience = {}) {
     this.#connector = connector;
@@ -55,11 +60,16 @@ export class AgentClient implements BuiltinStarter {
     return this.#start(request, EXEC_BUILTIN);
   }
 
-  /** Runs a process to its end and collects its output. Throws as {@link GuestProcess.output} does. */
+  /**
+   * Runs a process to its end and collects its output. Beyond 128 at a time they wait for each other. Throws as
+   * {@link GuestProcess.output} does.
+   */
   async run(request: RunRequest): Promise<ProcessOutput> {
-    const { input, maxOutputBytes } = request;
-    const open = this.#opener(input === undefined ? request : { ...request, stdin: true }, 0);
-    const [output] = await collectOutput(open, input, maxOutputBytes);
+    const [output] = await this.#collect(
+      request.input === undefined ? request : { ...request, stdin: true },
+      request.input,
+      request.maxOutputBytes,
+    );
     if (output === undefined) throw new AgentError("ERR_AGENT_PROTOCOL", "no command has ended");
     return output;
   }
@@ -71,11 +81,23 @@ export class AgentClient implements BuiltinStarter {
    * @throws {@link AgentError} as {@link GuestProcess.exited} rejects, also when a command cannot be started.
    */
   async runChain(request: ChainRequest & OutputOptions): Promise<ProcessOutput[]> {
-    return collectOutput(this.#opener(request, 0), undefined, request.maxOutputBytes);
+    return this.#collect(request, undefined, request.maxOutputBytes);
   }
 
   #start(request: ExecRequest, flags: number): GuestProcess {
     return new GuestProcess(this.#opener(request, flags), Boolean(request.stdin || request.tty));
+  }
+
+  async #collect(
+    request: ExecRequest | ChainRequest,
+    input: string | Uint8Array | undefined,
+    maxBytes: number | undefined,
+  ): Promise<ProcessOutput[]> {
+    const open = this.#opener(request, 0);
+    using _permit = await this.#runs.acquire(request.signal).catch((cause: unknown) => {
+      throw new AgentError("ERR_EXEC_ABORTED", "the process was aborted", { cause });
+    });
+    return await collectOutput(open, input, maxBytes);
   }
 
   #opener(

@@ -268,6 +268,15 @@ describe("an agent that does not answer", () => {
     expect((await unread.output()).stdout.length).toBe(3_000_000);
   });
 
+  it("is not blamed for a host that slept or was busy for long", async () => {
+    const client = new AgentClient(stuck.connector, impatient);
+    const process = client.exec({ argv: sh("sleep 0.2; echo done"), timeoutMs: 60_000 });
+    const output = process.output();
+    await process.started;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2000);
+    expect((await output).stdout.toString()).toBe("done\n");
+  });
+
   it("is given up also when the connection is never accepted", async () => {
     const client = new AgentClient({ connect: () => new Promise(() => {}) }, impatient);
     await expect(client.run({ argv: ["true"] })).rejects.toMatchObject({
@@ -287,6 +296,14 @@ it("many requests at once hold up nobody, whatever some of them do", async () =>
     expect(stdout.equals(Buffer.alloc(300_000, `${index % 10}`))).toBe(true);
   });
   for (const process of unread) process.close();
+});
+
+it("a thousand requests at once take their turns", async () => {
+  const runs = Array.from({ length: 1000 }, (_, index) =>
+    agent.client.run({ argv: ["/bin/echo", `${index}`] }),
+  );
+  const outputs = await Promise.all(runs);
+  expect(outputs.map(({ stdout }) => Number(`${stdout}`))).toEqual(runs.map((_, index) => index));
 });
 
 describe("foreign bytes", () => {
