@@ -2,9 +2,16 @@ import { resolve } from "node:path";
 import { ensureInitramfs, ensureKernel, kernelCommandLine } from "@supermachine/guest";
 import type { StoredImage } from "@supermachine/oci/image-store";
 import { SupermachineError } from "./errors.js";
-import type { DaxPolicy, HypervisorKind, MachineConfig, Share } from "./machine/config.js";
-import type { VmOptions } from "./vm-options.js";
+import type {
+  DaxPolicy,
+  HypervisorKind,
+  MachineConfig,
+  MainCommandConfig,
+  Share,
+} from "./machine/config.js";
+import type { MainCommand, VmOptions } from "./vm-options.js";
 
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const DEFAULT_MEMORY_MIB = 256;
 /** The most of any machine here. */
 const MAX_CPUS = 16;
@@ -53,6 +60,9 @@ export async function configureMachine(
     rootfs: image.rootfsPath,
     shares,
     hostname,
+    ...(options.command === undefined
+      ? {}
+      : { command: mainCommand(options.command, image, machineEnvironment(options, image)) }),
     bootTimeoutMs: options.bootTimeoutMs ?? BOOT_TIMEOUT_MS[hypervisor],
     commandLine: kernelCommandLine({
       root: "/dev/vda",
@@ -68,6 +78,32 @@ export async function configureMachine(
       // A triple fault would look like a crash; QEMU's microvm has no keyboard controller.
       reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
     }),
+  };
+}
+
+/** What every command in the machine finds in its environment. */
+export function machineEnvironment(
+  { env }: VmOptions,
+  image: Pick<StoredImage, "config">,
+): Record<string, string> {
+  return { PATH: DEFAULT_PATH, ...image.config.env, ...env };
+}
+
+function mainCommand(
+  { argv, timeoutMs, ...command }: MainCommand,
+  { config }: StoredImage,
+  env: Record<string, string>,
+): MainCommandConfig {
+  if (argv.length === 0) {
+    throw new SupermachineError("ERR_OPTION", "the machine's command is empty: name a program");
+  }
+  const { cwd = config.workdir, user = config.user } = command;
+  return {
+    argv,
+    env,
+    ...(cwd ? { cwd } : {}),
+    ...(user ? { user } : {}),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
 }
 

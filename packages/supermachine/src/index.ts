@@ -43,9 +43,12 @@ export type {
   MachineStatus,
   SaveOptions,
   SymlinkPolicy,
+  VmExit,
 } from "./machine/config.js";
 export type { VmDescription, VmParameters } from "./machine/description.js";
 export type { MachineMetrics, MetricsOptions } from "./machine/metrics.js";
+export type { LatencyMetrics } from "./metrics/latency-histogram.js";
+export { toPrometheus, type VmMetrics } from "./metrics/prometheus.js";
 export { Vm } from "./vm.js";
-export type { Mount, VmOptions } from "./vm-options.js";
+export type { MainCommand, Mount, VmOptions } from "./vm-options.js";
 export type { OutputChunk, VmProcess } from "./vm-process.js";

@@ -32,6 +32,18 @@ export interface Mount {
   readonly daxWindowMiB?: number;
 }
 
+/** A machine's own command. */
+export interface MainCommand {
+  /** Program and arguments; the program is looked up in the guest's PATH. */
+  readonly argv: readonly string[];
+  /** Working directory in the guest. Default: the image's, else `/`. */
+  readonly cwd?: string;
+  /** `name`, `uid`, `name:group` or `uid:gid`. Default: the image's, else root. */
+  readonly user?: string;
+  /** Kills the command, and so the machine, after this many milliseconds. */
+  readonly timeoutMs?: number;
+}
+
 /** Options of {@link Vm.start}. */
 export interface VmOptions {
   /** Name of an image in the store. */
@@ -47,6 +59,11 @@ export interface VmOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Host name in the guest. Default: derived from the image's name. */
   readonly hostname?: string;
+  /**
+   * The machine's own command. It is started when the guest is up, prints to the machine's log, and the
+   * machine ends when it does. Default: none, the machine runs until it is stopped.
+   */
+  readonly command?: MainCommand;
   /** Default `auto`. */
   readonly hypervisor?: HypervisorName;
   /**

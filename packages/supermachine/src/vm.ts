@@ -1,7 +1,6 @@
 import { AgentClient } from "@supermachine/guest";
 import { ImageStore } from "@supermachine/oci/image-store";
-import type { MachineExit } from "@supermachine/vmm";
-import { checkCpus, configureMachine } from "./configure.js";
+import { checkCpus, configureMachine, machineEnvironment } from "./configure.js";
 import { SupermachineError } from "./errors.js";
 import { type ChainOptions, Commands, type ExecOptions, type SpawnOptions } from "./exec.js";
 import type { ExecResult } from "./exec-result.js";
@@ -17,22 +16,22 @@ import type {
   MachineStatus,
   RunningMachine,
   SaveOptions,
+  VmExit,
 } from "./machine/config.js";
 import type { VmDescription } from "./machine/description.js";
-import type { MachineMetrics, MetricsOptions } from "./machine/metrics.js";
+import type { MetricsOptions } from "./machine/metrics.js";
 import { type MachineStarter, prepareMachine, type StartedMachine } from "./machine/starter.js";
+import type { VmMetrics } from "./metrics/prometheus.js";
 import { checkVmName, findVm, registeredVms } from "./registry.js";
 import type { VmOptions } from "./vm-options.js";
 import type { VmProcess } from "./vm-process.js";
-
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** A running microVM. Stop it with {@link Vm.stop} or `await using`. */
 export class Vm implements AsyncDisposable {
   /** What it was started as. */
   readonly description: VmDescription;
   /** Settles when the machine has ended. Never rejects. */
-  readonly exited: Promise<MachineExit>;
+  readonly exited: Promise<VmExit>;
   /** The guest's files, and copies to and from them. */
   readonly files: VmFiles;
   readonly #machine: RunningMachine;
@@ -155,8 +154,22 @@ export class Vm implements AsyncDisposable {
     await this.#machine.save(directory, options);
   }
 
-  async metrics(options?: MetricsOptions): Promise<MachineMetrics> {
-    return this.#machine.metrics(options);
+  /** What the machine uses and does: totals since its start. See `toPrometheus`. */
+  async metrics(options?: MetricsOptions): Promise<VmMetrics> {
+    const { name, image, hypervisor } = this;
+    const exec = this.#commands.latency.read();
+    return { ...(await this.#machine.metrics(options)), name, image: image.name, hypervisor, exec };
+  }
+
+  /**
+   * Lets the guest have `memoryMiB` of its memory, from 16 to all of it. The rest it gives to the host as it can
+   * spare it, and takes back what it needs when it would run out of memory: `metrics().memory.balloon` tells how
+   * far it got. What a guest frees goes to the host in any case.
+   *
+   * @throws {@link SupermachineError} ERR_OPTION; ERR_VM_UNSUPPORTED in QEMU.
+   */
+  async setMemoryTarget(memoryMiB: number): Promise<void> {
+    await this.#machine.setMemoryTarget(memoryMiB);
   }
 
   /**
@@ -176,12 +189,12 @@ export class Vm implements AsyncDisposable {
    * Shuts the guest down. What still runs in it after `timeoutMs` (2000 unless given) is killed; a guest
    * that is not gone a second later is ended. Idempotent.
    */
-  async stop(options?: { readonly timeoutMs?: number }): Promise<MachineExit> {
+  async stop(options?: { readonly timeoutMs?: number }): Promise<VmExit> {
     return this.#machine.stop(options);
   }
 
   /** Ends the machine at once, without asking the guest. Idempotent. */
-  async kill(): Promise<MachineExit> {
+  async kill(): Promise<VmExit> {
     return this.#machine.kill();
   }
 
@@ -209,9 +222,17 @@ export async function startVm(
     const { createdAt: _, ...image } = stored;
     const config = await configureMachine(options, stored, hypervisor);
     const { memoryMiB, cpus } = config;
-    const env = { PATH: DEFAULT_PATH, ...image.config.env, ...options.env };
-    const vm = { image, hypervisor, memoryMiB, cpus, env, detached };
-    const started = await starter.start(config, name === undefined ? vm : { ...vm, name }, {
+    const vm = {
+      image,
+      hypervisor,
+      memoryMiB,
+      cpus,
+      env: machineEnvironment(options, stored),
+      detached,
+      ...(name === undefined ? {} : { name }),
+      ...(config.command === undefined ? {} : { command: config.command.argv }),
+    };
+    const started = await starter.start(config, vm, {
       ...(signal === undefined ? {} : { signal }),
       ...(onConsole === undefined ? {} : { onConsole }),
     });

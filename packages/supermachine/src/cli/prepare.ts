@@ -1,6 +1,6 @@
 import { type HypervisorName, rememberedChoice } from "../hypervisor/remembered.js";
 import type { HypervisorKind } from "../machine/config.js";
-import { type MachineStarter, prepareInline } from "../machine/starter.js";
+import { type MachineStarter, prepareInline, prepareMachine } from "../machine/starter.js";
 
 /** What runs the guest, and a machine that is getting ready in this process. */
 export interface PreparedRun {
@@ -10,7 +10,8 @@ export interface PreparedRun {
 }
 
 /** Options of `run` that stand without a value; every other one takes the next argument. */
-const SWITCHES = new Set(["-i", "--interactive", "-t", "--tty", "-it", "-ti", "--rm", "--console"]);
+const SWITCHES = /^(-[dit]+|--(detach|interactive|tty|rm|console))$/;
+const DETACH = /^(-[it]*d[it]*|--detach)$/;
 
 /** The values of options before the image's name, by name. */
 function optionValues(args: readonly string[]): Map<string, string> {
@@ -20,7 +21,8 @@ function optionValues(args: readonly string[]): Map<string, string> {
     if (!arg.startsWith("-") || arg === "--") break;
     const [name = arg, value] = arg.split("=", 2);
     if (value !== undefined) values.set(name, value);
-    else if (!SWITCHES.has(arg)) values.set(arg, args[++at] ?? "");
+    else if (SWITCHES.test(arg)) values.set(arg, "");
+    else values.set(arg, args[++at] ?? "");
   }
   return values;
 }
@@ -32,6 +34,8 @@ function optionValues(args: readonly string[]): Map<string, string> {
 export function prepareEarly(args: readonly string[]): PreparedRun | undefined {
   if (args[0] !== "run" || args.includes("--help")) return undefined;
   const values = optionValues(args.slice(1));
+  // A machine that is to outlive this process has its own.
+  if ([...values.keys()].some((name) => DETACH.test(name))) return undefined;
   const wanted = values.get("--hypervisor") ?? "auto";
   const cpus = Number(values.get("--cpus") ?? values.get("-c") ?? 1);
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 16) return undefined;
@@ -41,13 +45,15 @@ export function prepareEarly(args: readonly string[]): PreparedRun | undefined {
 
 /** A machine for the flags as parsed: the one that was prepared early, or a new one. */
 export async function prepareRun(
-  flags: { hypervisor: HypervisorName; cpus: number },
+  flags: { hypervisor: HypervisorName; cpus: number; detach: boolean },
   early: PreparedRun | undefined,
 ): Promise<PreparedRun> {
   const { chooseHypervisor } = await import("../hypervisor/choice.js");
   const { name, notice } = await chooseHypervisor(flags.hypervisor);
   if (notice !== undefined) process.stderr.write(`supermachine: ${notice}\n`);
-  if (early?.hypervisor === name && early.cpus === flags.cpus) return early;
+  const { cpus, detach: detached } = flags;
+  if (!detached && early?.hypervisor === name && early.cpus === cpus) return early;
   early?.starter[Symbol.dispose]();
-  return { hypervisor: name, cpus: flags.cpus, starter: prepareInline(name, flags.cpus) };
+  const placement = { isolation: detached ? "process" : "inline", detached } as const;
+  return { hypervisor: name, cpus, starter: await prepareMachine(placement, name, cpus) };
 }

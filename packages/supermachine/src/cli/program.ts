@@ -1,21 +1,12 @@
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import type { CommandFlags } from "./command.js";
 import type { CopyFlags } from "./cp.js";
+import { addMachineCommands } from "./machine-commands.js";
 import type { MountFlags } from "./mount.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
 import type { RunFlags } from "./run.js";
 import { STATUS_FAILURE, STATUS_USAGE } from "./status.js";
-
-function wholeNumber(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < min || value > max) {
-      const range = max === Number.MAX_SAFE_INTEGER ? `of ${min} or more` : `from ${min} to ${max}`;
-      throw new InvalidArgumentError(`Give a whole number ${range}.`);
-    }
-    return value;
-  };
-}
+import { wholeNumber } from "./whole-number.js";
 
 /** A pipe that nobody reads any more ends a listing quietly, as it does other programs. */
 function toleratesClosedPipe(stream: NodeJS.WriteStream): void {
@@ -62,13 +53,16 @@ function createProgram(early: PreparedRun | undefined): Command {
     .option("--timeout <ms>", "end the command after this time (status 124)", wholeNumber(1))
     .option("-i, --interactive", "connect standard input", false)
     .option("-t, --tty", "run the command on a terminal", false)
+    .option("-d, --detach", "leave it running, and print its name", false)
+    .option("--name <name>", "by which the other commands find it")
     .option("--rm", "accepted for compatibility: a machine never outlives its command", true)
     .option("--console", "show the guest's console on standard error", false)
     .action(async (image: string, command: string[], flags: RunFlags) => {
       const prepared = await prepareRun(flags, early);
       try {
-        const { run } = await import("./run.js");
-        process.exitCode = await run(image, withoutSeparator(command), flags, prepared);
+        const { run, runDetached } = await import("./run.js");
+        const start = flags.detach ? runDetached : run;
+        process.exitCode = await start(image, withoutSeparator(command), flags, prepared);
       } finally {
         prepared.starter[Symbol.dispose]();
       }
@@ -104,6 +98,8 @@ function createProgram(early: PreparedRun | undefined): Command {
       const { copy } = await import("./cp.js");
       await copy(source, destination, flags);
     });
+
+  addMachineCommands(program);
 
   const image = program.command("image").description("manage the local image store");
   image

@@ -1,7 +1,9 @@
+import { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 import { SupermachineError } from "../errors.js";
 import type { HypervisorName } from "../hypervisor/remembered.js";
+import { checkVmName } from "../registry.js";
 import { startVm } from "../vm.js";
-import type { Mount } from "../vm-options.js";
+import type { Mount, VmOptions } from "../vm-options.js";
 import { type CommandFlags, FORWARDED, runCommand } from "./command.js";
 import { parseEnvironment } from "./environment.js";
 import type { PreparedRun } from "./prepare.js";
@@ -13,6 +15,8 @@ export interface RunFlags extends CommandFlags {
   readonly mount: readonly string[];
   readonly hypervisor: HypervisorName;
   readonly console: boolean;
+  readonly detach: boolean;
+  readonly name?: string;
 }
 
 const mountOptions = new Map<string, Partial<Mount>>([
@@ -40,6 +44,44 @@ export function parseMount(text: string): Mount {
   return Object.assign({ host, guest, readOnly: false }, ...given);
 }
 
+/** Aborts while nothing runs in the guest yet that a signal could be passed on to. */
+function abortOnSignal(): { signal: AbortSignal } & Disposable {
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort(new SupermachineError("ERR_VM_STOPPED", "interrupted"));
+  for (const signal of FORWARDED) process.on(signal, interrupt);
+  return {
+    signal: interrupted.signal,
+    [Symbol.dispose]() {
+      for (const signal of FORWARDED) process.off(signal, interrupt);
+    },
+  };
+}
+
+function vmOptions(image: string, flags: RunFlags, signal: AbortSignal): VmOptions {
+  if (flags.name !== undefined) checkVmName(flags.name);
+  const onConsole = (bytes: Uint8Array) => void process.stderr.write(bytes);
+  return {
+    image,
+    memoryMiB: flags.memory,
+    cpus: flags.cpus,
+    mounts: flags.mount.map(parseMount),
+    // Of the machine: commands that others run in it see it, too.
+    env: parseEnvironment(flags.env),
+    signal,
+    onNotice: (notice: string) => void process.stderr.write(`supermachine: ${notice}\n`),
+    ...(flags.console ? { onConsole } : {}),
+    ...(flags.name === undefined ? {} : { name: flags.name }),
+  };
+}
+
+/** The image's entry point with `command`, or with the image's own; empty if there is nothing to run. */
+function commandOf(
+  { entrypoint, cmd }: StoredImage["config"],
+  command: readonly string[],
+): string[] {
+  return [...entrypoint, ...(command.length > 0 ? command : cmd)];
+}
+
 /** `supermachine run`: returns the exit status. */
 export async function run(
   image: string,
@@ -47,25 +89,11 @@ export async function run(
   flags: RunFlags,
   { hypervisor, starter }: PreparedRun,
 ): Promise<number> {
-  const interrupted = new AbortController();
-  const interrupt = () => interrupted.abort(new SupermachineError("ERR_VM_STOPPED", "interrupted"));
-  for (const signal of FORWARDED) process.on(signal, interrupt);
-  const onConsole = (bytes: Uint8Array) => void process.stderr.write(bytes);
-  const options = {
-    image,
-    memoryMiB: flags.memory,
-    cpus: flags.cpus,
-    mounts: flags.mount.map(parseMount),
-    // Of the machine: commands that others run in it see it, too.
-    env: parseEnvironment(flags.env),
-    signal: interrupted.signal,
-    onNotice: (notice: string) => void process.stderr.write(`supermachine: ${notice}\n`),
-    ...(flags.console ? { onConsole } : {}),
-  };
+  using interrupted = abortOnSignal();
+  const options = vmOptions(image, flags, interrupted.signal);
   await using vm = await startVm(options, hypervisor, starter);
   try {
-    const { entrypoint, cmd } = vm.image.config;
-    const argv = [...entrypoint, ...(command.length > 0 ? command : cmd)];
+    const argv = commandOf(vm.image.config, command);
     if (argv.length === 0) {
       throw new SupermachineError(
         "ERR_OPTION",
@@ -73,13 +101,45 @@ export async function run(
       );
     }
     return await runCommand(vm, argv, flags, {
-      started: () => {
-        for (const signal of FORWARDED) process.off(signal, interrupt);
-      },
+      started: () => interrupted[Symbol.dispose](),
       lastResort: () => void vm.kill(),
     });
   } finally {
     // Nothing in the guest outlives the command, so there is nothing to shut down in order.
     await vm.kill();
   }
+}
+
+/** `supermachine run --detach`: prints the machine's name. Without a command it runs until it is stopped. */
+export async function runDetached(
+  image: string,
+  command: readonly string[],
+  flags: RunFlags,
+  { hypervisor, starter }: PreparedRun,
+): Promise<number> {
+  if (flags.interactive || flags.tty) {
+    throw new SupermachineError(
+      "ERR_OPTION",
+      "--detach leaves nobody at the terminal: start the machine without -i and -t, then supermachine exec -it",
+    );
+  }
+  using interrupted = abortOnSignal();
+  const { config } = await new ImageStore().get(image);
+  const argv = commandOf(config, command);
+  const { workdir: cwd, user, timeout: timeoutMs } = flags;
+  const main = {
+    argv,
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(user === undefined ? {} : { user }),
+    ...(timeoutMs === undefined ? {} : { timeoutMs }),
+  };
+  const options = vmOptions(image, flags, interrupted.signal);
+  const vm = await startVm(
+    { ...options, detached: true, ...(argv.length === 0 ? {} : { command: main }) },
+    hypervisor,
+    starter,
+  );
+  process.stdout.write(`${vm.name}\n`);
+  vm.close();
+  return 0;
 }

@@ -1,5 +1,6 @@
 import type { VsockConnector } from "@supermachine/guest";
 import type { MachineExit } from "@supermachine/vmm";
+import type { ExitResult } from "../exec-result.js";
 import type { MachineMetrics, MetricsOptions } from "./metrics.js";
 
 /** What runs a machine. */
@@ -44,8 +45,19 @@ export interface MachineConfig {
   readonly bootTimeoutMs: number;
   /** Host name in the guest, which one that goes on from a snapshot is given anew. */
   readonly hostname: string;
+  /** Runs when the guest is up. The machine ends when it does. */
+  readonly command?: MainCommandConfig;
   /** Goes on from a snapshot of a machine with the same configuration instead of booting. */
   readonly restore?: RestoreConfig;
+}
+
+/** A machine's own command: see `ExecRequest` of `@supermachine/guest`. */
+export interface MainCommandConfig {
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly user?: string;
+  readonly timeoutMs?: number;
 }
 
 /** The snapshot from which a machine goes on. */
@@ -91,6 +103,14 @@ export interface BareMachine {
   /** Writes a snapshot into a new directory. The vCPUs wait while it is taken. */
   save(directory: string, options: BareSaveOptions): Promise<void>;
   metrics(options: MetricsOptions): Promise<MachineMetrics>;
+  /** Lets the guest have that much of its memory, in MiB. */
+  setMemoryTarget(memoryMiB: number): Promise<void>;
+}
+
+/** The end of a machine. */
+export interface VmExit extends MachineExit {
+  /** How its own command ended, if it had one and that was seen to end. */
+  readonly command?: ExitResult;
 }
 
 /** What a machine is doing. */
@@ -116,8 +136,8 @@ export interface LogEntry {
   readonly text: string;
 }
 
-/** What printed: the guest's console (its kernel and its agent). */
-export type LogSource = "console";
+/** What printed: the guest's console (its kernel and its agent), or the machine's own command. */
+export type LogSource = "console" | "stdout" | "stderr";
 
 /** Options of {@link RunningMachine.logs}. */
 export interface LogOptions {
@@ -139,7 +159,7 @@ export type MachineEvent = {
   | { readonly type: "started" | "paused" | "resumed" | "saved" | "answering" | "not-answering" }
   | { readonly type: "device-failure"; readonly message: string }
   /** The last one. */
-  | { readonly type: "exited"; readonly exit: MachineExit }
+  | { readonly type: "exited"; readonly exit: VmExit }
 );
 
 /** Options of {@link RunningMachine.events}. */
@@ -156,14 +176,14 @@ export interface RunningMachine extends AsyncDisposable {
   /** Connects to ports of the guest. */
   readonly vsock: Pick<VsockConnector, "connect">;
   /** Settles when the machine has ended and released everything. Never rejects. */
-  readonly exited: Promise<MachineExit>;
+  readonly exited: Promise<VmExit>;
   /**
    * Asks the guest to shut down; what still runs in it after `timeoutMs` is killed, and a guest that is
    * not gone a second later ended. Default 2000. Idempotent.
    */
-  stop(options?: { readonly timeoutMs?: number }): Promise<MachineExit>;
+  stop(options?: { readonly timeoutMs?: number }): Promise<VmExit>;
   /** Ends the machine at once. Idempotent. */
-  kill(): Promise<MachineExit>;
+  kill(): Promise<VmExit>;
   /** Lets go of a machine that another process runs; one of this process goes on all the same. */
   close(): void;
   /** Stops the guest's processors. Idempotent. */
@@ -173,6 +193,8 @@ export interface RunningMachine extends AsyncDisposable {
   /** Writes a snapshot into a new directory; the guest stands still while it is taken. */
   save(directory: string, options?: SaveOptions): Promise<void>;
   metrics(options?: MetricsOptions): Promise<MachineMetrics>;
+  /** Lets the guest have that much of its memory, in MiB; the rest it gives to the host as it can spare it. */
+  setMemoryTarget(memoryMiB: number): Promise<void>;
   status(): Promise<MachineStatus>;
   /** Tells a machine that runs from one whose guest answers. Default limit 1000 ms. */
   health(options?: { readonly timeoutMs?: number }): Promise<MachineHealth>;

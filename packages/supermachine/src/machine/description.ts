@@ -11,6 +11,8 @@ export interface VmParameters {
   readonly cpus: number;
   /** The environment of every command. */
   readonly env: Readonly<Record<string, string>>;
+  /** Its own command, if it has one: it ends when that does. */
+  readonly command?: readonly string[];
   /** Outlives the process that started it. */
   readonly detached: boolean;
 }

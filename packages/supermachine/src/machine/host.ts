@@ -1,6 +1,7 @@
 import { AgentControl, type VsockConnector } from "@supermachine/guest";
 import type { MachineExit } from "@supermachine/vmm";
 import { SupermachineError } from "../errors.js";
+import type { ExitResult } from "../exec-result.js";
 import type {
   BareMachine,
   EventOptions,
@@ -11,9 +12,12 @@ import type {
   MachineHealth,
   MachineListener,
   MachineStatus,
+  MainCommandConfig,
   RunningMachine,
   SaveOptions,
+  VmExit,
 } from "./config.js";
+import { startMainCommand } from "./main-command.js";
 import type { MachineMetrics, MetricsOptions } from "./metrics.js";
 import type { MachineRecord } from "./record.js";
 
@@ -39,7 +43,7 @@ export interface HostOptions {
 /** A machine together with the control of its guest's agent, in the process that runs both. */
 export class MachineHost implements RunningMachine {
   readonly vsock: VsockConnector;
-  readonly exited: Promise<MachineExit>;
+  readonly exited: Promise<VmExit>;
   readonly #machine: BareMachine;
   readonly #agent: AgentControl;
   readonly #record: MachineRecord;
@@ -48,6 +52,7 @@ export class MachineHost implements RunningMachine {
   #status: MachineStatus = "running";
   #answering = true;
   #stopping = false;
+  #command: ExitResult | undefined;
 
   /**
    * Starts a machine and waits until its guest answers.
@@ -84,7 +89,7 @@ export class MachineHost implements RunningMachine {
           boot = { vsock, agent };
         },
         onConsole(bytes) {
-          record.console(bytes);
+          record.log("console", bytes);
           onConsole?.(bytes);
         },
         onDeviceFailure: ({ message }) => record.event({ type: "device-failure", message }),
@@ -96,6 +101,7 @@ export class MachineHost implements RunningMachine {
       // It was saved with all its processes stopped.
       if (config.restore !== undefined) await agent.thaw();
       host = new MachineHost(config, machine, boot.vsock, agent, record);
+      if (config.command !== undefined) await host.#runMain(config.command);
       return host;
     } catch (error) {
       over.abort();
@@ -124,7 +130,8 @@ export class MachineHost implements RunningMachine {
     this.#machine = machine;
     this.#agent = agent;
     this.#record = record;
-    this.exited = machine.exited.then((exit) => {
+    this.exited = machine.exited.then((bare) => {
+      const exit = this.#withCommand(bare);
       this.#status = "stopped";
       agent.close();
       record.event({ type: "exited", exit });
@@ -134,7 +141,7 @@ export class MachineHost implements RunningMachine {
     record.event({ type: "started" });
   }
 
-  async stop({ timeoutMs = STOP_TIMEOUT_MS } = {}): Promise<MachineExit> {
+  async stop({ timeoutMs = STOP_TIMEOUT_MS } = {}): Promise<VmExit> {
     // A paused guest cannot shut down.
     await this.resume().catch(() => {});
     this.#stopping = true;
@@ -147,7 +154,7 @@ export class MachineHost implements RunningMachine {
     }
   }
 
-  async kill(): Promise<MachineExit> {
+  async kill(): Promise<VmExit> {
     await this.#machine.stop();
     return this.exited;
   }
@@ -191,6 +198,11 @@ export class MachineHost implements RunningMachine {
     return this.#machine.metrics(options);
   }
 
+  async setMemoryTarget(memoryMiB: number): Promise<void> {
+    this.#assertAlive("change the memory");
+    await this.#machine.setMemoryTarget(memoryMiB);
+  }
+
   async status(): Promise<MachineStatus> {
     return this.#status;
   }
@@ -214,6 +226,28 @@ export class MachineHost implements RunningMachine {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  /** Resolves when the command runs. The machine ends when it does. */
+  async #runMain(command: MainCommandConfig): Promise<void> {
+    const isPaused = async () => this.#status === "paused";
+    const { ended } = await startMainCommand(this.vsock, command, this.#record, isPaused);
+    void ended
+      .then((result) => {
+        this.#command = result;
+      })
+      // Of a guest that is gone, or does not answer, there is nothing more to expect.
+      .catch(() => {})
+      // Nothing in the guest outlives its command, so there is nothing to shut down in order.
+      .then(() => this.#machine.stop());
+  }
+
+  #withCommand(exit: MachineExit): VmExit {
+    const command = this.#command;
+    if (command === undefined) return exit;
+    const { code, signal } = command;
+    const how = code === null ? `was ended by ${signal}` : `ended with status ${code}`;
+    return { ...exit, message: `the machine's command ${how}`, command };
   }
 
   #assertAlive(action: string): void {

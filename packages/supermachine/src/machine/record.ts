@@ -1,22 +1,28 @@
 import { StringDecoder } from "node:string_decoder";
-import type { EventOptions, LogEntry, LogOptions, MachineEvent } from "./config.js";
+import type { EventOptions, LogEntry, LogOptions, LogSource, MachineEvent } from "./config.js";
 import { Journal } from "./journal.js";
 
-/** UTF-16 code units of log that are kept. */
+/** UTF-16 code units of log that are kept, each entry counting as some more. */
 const LOG_CAPACITY = 1 << 20;
+const ENTRY_OVERHEAD = 64;
 const EVENT_CAPACITY = 1000;
 
 type WithoutTime<T> = T extends unknown ? Omit<T, "time"> : never;
 
 /** What a machine has printed and what happened to it, from before its guest answers. */
 export class MachineRecord {
-  readonly #decoder = new StringDecoder("utf8");
-  readonly #log = new Journal<Omit<LogEntry, "cursor">>(LOG_CAPACITY, ({ text }) => text.length);
+  readonly #decoders = new Map<LogSource, StringDecoder>();
+  readonly #log = new Journal<Omit<LogEntry, "cursor">>(
+    LOG_CAPACITY,
+    ({ text }) => text.length + ENTRY_OVERHEAD,
+  );
   readonly #events = new Journal<MachineEvent>(EVENT_CAPACITY);
 
-  console(bytes: Uint8Array): void {
-    const text = this.#decoder.write(Buffer.from(bytes));
-    if (text !== "") this.#log.append({ time: Date.now(), source: "console", text });
+  log(source: LogSource, bytes: Uint8Array): void {
+    const decoder = this.#decoders.get(source) ?? new StringDecoder("utf8");
+    this.#decoders.set(source, decoder);
+    const text = decoder.write(Buffer.from(bytes));
+    if (text !== "") this.#log.append({ time: Date.now(), source, text });
   }
 
   event(event: WithoutTime<MachineEvent>): void {

@@ -1,9 +1,8 @@
 import { join } from "node:path";
-import type { MachineExit } from "@supermachine/vmm";
 import { SupermachineError } from "../errors.js";
 import { register } from "../registry.js";
 import { RuntimeDirectory } from "../runtime-directory.js";
-import type { LogSource } from "./config.js";
+import type { LogSource, VmExit } from "./config.js";
 import type { StartParams } from "./control/protocol.js";
 import {
   type ControlHandler,
@@ -34,8 +33,8 @@ export class MachineService implements ControlHandler {
   #vsock: Disposable | undefined;
   #description: VmDescription | undefined;
   #host: MachineHost | undefined;
-  #release: (exit: MachineExit) => void = () => {};
-  readonly #released = new Promise<MachineExit>((resolve) => {
+  #release: (exit: VmExit) => void = () => {};
+  readonly #released = new Promise<VmExit>((resolve) => {
     this.#release = resolve;
   });
 
@@ -79,7 +78,7 @@ export class MachineService implements ControlHandler {
   }
 
   /** Settles when the machine has ended and its files are gone. */
-  get released(): Promise<MachineExit> {
+  get released(): Promise<VmExit> {
     return this.#released;
   }
 
@@ -112,6 +111,8 @@ export class MachineService implements ControlHandler {
       }
       case "metrics":
         return host.metrics({ guest: params["guest"] === true });
+      case "setMemoryTarget":
+        return host.setMemoryTarget(numberParameter(params, "memoryMiB") ?? Number.NaN);
       case "stop":
         await host.stop(given({ timeoutMs: numberParameter(params, "timeoutMs") }));
         return this.released;

@@ -1,6 +1,5 @@
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import type { MachineExit } from "@supermachine/vmm";
 import { fromPlainError, SupermachineError } from "../../errors.js";
 import { endOwner } from "../../runtime-directory.js";
 import type {
@@ -12,6 +11,7 @@ import type {
   MachineStatus,
   RunningMachine,
   SaveOptions,
+  VmExit,
 } from "../config.js";
 import type { VmDescription } from "../description.js";
 import type { MachineMetrics, MetricsOptions } from "../metrics.js";
@@ -41,7 +41,7 @@ interface Pending {
 /** A machine that another process runs, by way of its runtime directory. */
 export class ControlClient implements RunningMachine {
   readonly vsock: VsockSocket;
-  readonly exited: Promise<MachineExit>;
+  readonly exited: Promise<VmExit>;
   readonly #directory: string;
   readonly #socket: Socket;
   readonly #pending = new Map<number, Pending>();
@@ -78,12 +78,12 @@ export class ControlClient implements RunningMachine {
     return this.#request("describe", null);
   }
 
-  async stop({ timeoutMs = STOP_TIMEOUT_MS } = {}): Promise<MachineExit> {
+  async stop({ timeoutMs = STOP_TIMEOUT_MS } = {}): Promise<VmExit> {
     await this.#request("stop", { timeoutMs }, timeoutMs + 2 * MARGIN_MS).catch(() => this.kill());
     return this.exited;
   }
 
-  async kill(): Promise<MachineExit> {
+  async kill(): Promise<VmExit> {
     // A process that does not answer is ended itself.
     await this.#request("kill", null).catch(() => endOwner(this.#directory));
     return this.exited;
@@ -103,6 +103,10 @@ export class ControlClient implements RunningMachine {
 
   async metrics(options: MetricsOptions = {}): Promise<MachineMetrics> {
     return this.#request("metrics", options);
+  }
+
+  async setMemoryTarget(memoryMiB: number): Promise<void> {
+    await this.#request("setMemoryTarget", { memoryMiB });
   }
 
   async status(): Promise<MachineStatus> {
@@ -130,7 +134,7 @@ export class ControlClient implements RunningMachine {
     await this.stop();
   }
 
-  async #exit(processEnded: Promise<string> | undefined): Promise<MachineExit> {
+  async #exit(processEnded: Promise<string> | undefined): Promise<VmExit> {
     const exit = await this.#request("exited", null, Number.POSITIVE_INFINITY).catch(
       () => undefined,
     );

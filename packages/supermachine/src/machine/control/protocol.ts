@@ -1,4 +1,3 @@
-import type { MachineExit } from "@supermachine/vmm";
 import type { PlainError } from "../../errors.js";
 import type {
   LogEntry,
@@ -6,6 +5,7 @@ import type {
   MachineEvent,
   MachineHealth,
   MachineStatus,
+  VmExit,
 } from "../config.js";
 import type { VmDescription, VmParameters } from "../description.js";
 import type { MachineMetrics, MetricsOptions } from "../metrics.js";
@@ -36,10 +36,11 @@ export interface ControlMethods {
   resume: { params: null; result: null };
   save: { params: { directory: string; base?: string }; result: null };
   metrics: { params: MetricsOptions; result: MachineMetrics };
-  stop: { params: { timeoutMs?: number }; result: MachineExit };
-  kill: { params: null; result: MachineExit };
+  setMemoryTarget: { params: { memoryMiB: number }; result: null };
+  stop: { params: { timeoutMs?: number }; result: VmExit };
+  kill: { params: null; result: VmExit };
   /** Answers when the machine has ended. */
-  exited: { params: null; result: MachineExit };
+  exited: { params: null; result: VmExit };
 }
 
 /** What can be followed, with its parameters and its items. */
