@@ -3,7 +3,8 @@
  * (they return a negated errno).
  *
  * `code` is stable:
- * - `ERR_POSIX_PLATFORM`: not Linux 5.8 or later with glibc on a 64-bit machine;
+ * - `ERR_POSIX_PLATFORM`: neither Linux 5.8 or later with glibc nor macOS, on a 64-bit machine; or several threads
+ *   elsewhere than on Linux;
  * - `ERR_POSIX_PROC`: /proc is not mounted, without which handles cannot be reopened;
  * - `ERR_POSIX_ROOT`: the root cannot be opened as a directory;
  * - `ERR_POSIX_FILE_HANDLES`: `inodeFileHandles` is `mandatory`, and they cannot be used;
@@ -11,7 +12,7 @@
  *   for more threads than it is for;
  * - `ERR_POSIX_NODES`: saved nodes are malformed, of another version or of another directory;
  * - `ERR_POSIX_OPTION`: an option is out of range;
- * - `ERR_POSIX_WATCH`: the user has no inotify instance left, which `watch` needs.
+ * - `ERR_POSIX_WATCH`: `watch` needs inotify of Linux, and the user may have no instance left.
  */
 export class PosixBackendError extends Error {
   override readonly name = "PosixBackendError";
