@@ -229,6 +229,8 @@ describe("unpacking on the host", () => {
       ],
     ],
     ["a hard link to an absolute name", [{ type: "link", name: "l", linkname: "/outside/secret" }]],
+    ["a name that is too long", [{ name: "d/".repeat(3000) }]],
+    ["a name with a NUL", [{ type: "link", name: "l", linkname: `${"x".repeat(100)}\0` }]],
     ["a file in the place of a directory", [{ type: "directory", name: "d/" }, { name: "d" }]],
     ["a directory in the place of a file", [{ name: "d" }, { type: "directory", name: "d/" }]],
   ];

@@ -26,8 +26,13 @@ export interface HostUnpackOptions {
   readonly onSkipped?: (path: string, type: string) => void;
 }
 
-/** How deep a tree may be; Linux has no path with more. */
-const MAX_DEPTH = 2048;
+/** Linux has no longer path, in bytes, and so none deeper than half of that. */
+const MAX_NAME = 4096;
+/** Most directories of an archive: each is remembered until the end. */
+const MAX_DIRECTORIES = 1_000_000;
+
+/** What becomes of a file at last. */
+type Attributes = Pick<TarHeader, "name" | "mode" | "uid" | "gid" | "mtime">;
 
 function refused(name: string, why: string): SupermachineError {
   return new SupermachineError(
@@ -56,7 +61,7 @@ class HostUnpacker {
   /** The directory that the last entry went into: the next one mostly goes there, too. */
   #parent: { readonly path: string; readonly directory: HostDirectory } | undefined;
   /** Directories get their mode and times at the end: until then files go into them. */
-  readonly #made: TarHeader[] = [];
+  readonly #made: Attributes[] = [];
 
   constructor(root: HostDirectory, options: HostUnpackOptions) {
     this.#root = root;
@@ -98,7 +103,8 @@ class HostUnpacker {
     const parts = name.split("/").filter((part) => part !== "" && part !== ".");
     const { root = "." } = this.#options;
     if (parts.includes("..")) throw refused(name, "leads out of the directory");
-    if (name.includes("\0") || parts.length > MAX_DEPTH) throw refused(name, "is no name");
+    if (name.includes("\0")) throw refused(name, "is no name");
+    if (name.length > MAX_NAME) throw refused(`${name.slice(0, 100)}...`, "is too long for a name");
     if (root !== "." && parts.length > 0 && parts[0] !== root) {
       throw refused(name, `is not below ${JSON.stringify(root)}, which was asked for`);
     }
@@ -146,7 +152,10 @@ class HostUnpacker {
       if ((await lstat(parent.at(name))).isDirectory()) return;
       throw error;
     }
-    this.#made.push(header);
+    if (this.#made.length === MAX_DIRECTORIES) throw refused(header.name, "is one too many");
+    // Not the header: that may hold a megabyte of extended attributes.
+    const { mode, uid, gid, mtime } = header;
+    this.#made.push({ name: header.name, mode, uid, gid, mtime });
   }
 
   async #makeFile(path: Buffer, entry: TarEntry): Promise<void> {
@@ -182,7 +191,7 @@ class HostUnpacker {
     await link(target, path);
   }
 
-  async #attributes(handle: FileHandle, header: TarHeader): Promise<void> {
+  async #attributes(handle: FileHandle, header: Attributes): Promise<void> {
     const { keepOwners = false } = this.#options;
     // The owner first: its change takes set-id bits away.
     if (keepOwners) await handle.chown(header.uid, header.gid);
