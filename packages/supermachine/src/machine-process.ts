@@ -6,6 +6,7 @@
  * @packageDocumentation
  */
 import type { HypervisorKind } from "./machine/config.js";
+import { confineMachineProcess } from "./machine/confine.js";
 import { MachineHost } from "./machine/host.js";
 import { MachineService } from "./machine/service.js";
 import type { Listening } from "./machine/spawn.js";
@@ -27,6 +28,7 @@ for (const signal of ["SIGINT", "SIGQUIT", "SIGHUP"] as const) {
 // What ends a service: a machine without a parent to decide heeds it.
 process.on("SIGTERM", () => void (detached ? host?.stop() : undefined));
 
+confineMachineProcess();
 service = await MachineService.open(async ({ config, vm }, record) => {
   const { signal } = abandoned;
   starting = true;
