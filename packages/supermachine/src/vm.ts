@@ -23,6 +23,7 @@ import type { MetricsOptions } from "./machine/metrics.js";
 import { type MachineStarter, prepareMachine, type StartedMachine } from "./machine/starter.js";
 import type { VmMetrics } from "./metrics/prometheus.js";
 import { checkVmName, findVm, registeredVms } from "./registry.js";
+import { traced } from "./tracing.js";
 import type { VmOptions } from "./vm-options.js";
 import type { VmProcess } from "./vm-process.js";
 
@@ -211,7 +212,19 @@ export class Vm implements AsyncDisposable {
 }
 
 /** {@link Vm.start} on a machine that was prepared for `hypervisor` and the options' CPUs. */
-export async function startVm(
+export function startVm(
+  options: VmOptions,
+  hypervisor: HypervisorKind,
+  starter: MachineStarter,
+): Promise<Vm> {
+  const attributes = {
+    "supermachine.image": options.image,
+    "supermachine.hypervisor": hypervisor,
+  };
+  return traced("supermachine.start", attributes, () => startOn(options, hypervisor, starter));
+}
+
+async function startOn(
   options: VmOptions,
   hypervisor: HypervisorKind,
   starter: MachineStarter,

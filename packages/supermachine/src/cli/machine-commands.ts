@@ -68,6 +68,14 @@ export function addMachineCommands(program: Command): void {
       await forEachMachine(machines, (vm) => vm.resume());
     });
   program
+    .command("metrics")
+    .description("show what machines use and do, as text for Prometheus; default: all that run")
+    .argument("[machine...]", MACHINE)
+    .action(async (machines: string[]) => {
+      const { printMetrics } = await import("./metrics.js");
+      await printMetrics(machines);
+    });
+  program
     .command("wait")
     .description("wait until machines end, and print the exit status of their commands")
     .argument("<machine...>", MACHINE)

@@ -27,6 +27,7 @@ export function toPrometheus(metrics: readonly VmMetrics[]): string {
     addMemory(text, labels, vm);
     addDevices(text, labels, vm);
     const { exec } = vm;
+    if (exec.count === 0) continue;
     text.histogram(
       "supermachine_exec_duration_seconds",
       "Time from the start of a command to its end.",
