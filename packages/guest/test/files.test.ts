@@ -119,6 +119,17 @@ describe("reading and writing", () => {
     await reader.cancel();
   });
 
+  it("says in the stream what cannot be streamed", async () => {
+    const reader = files.readStream(join(directory, "none")).getReader();
+    await expect(reader.read()).rejects.toMatchObject({ operation: "read", errno: "ENOENT" });
+    const writer = files.writeStream(join(directory, "none/file")).getWriter();
+    writer.closed.catch(() => {});
+    const writing = (async () => {
+      for (;;) await writer.write(Buffer.alloc(100_000));
+    })();
+    await expect(writing).rejects.toMatchObject({ operation: "write", errno: "ENOENT" });
+  });
+
   it("refuses to collect more than allowed", async () => {
     await files.write(join(directory, "file"), "0123456789");
     const read = files.read(join(directory, "file"), { maxBytes: 9 });
@@ -327,9 +338,11 @@ describe("watching", () => {
   it("says when it could not keep up", async () => {
     using watcher = files.watch(directory);
     await watcher.ready;
-    for (let i = 0; i < 40_000; i++) {
-      writeFileSync(join(directory, `${i % 10}`), "");
-      rmSync(join(directory, `${i % 10}`));
+    // Long names fill what lies between the kernel and the loop with few changes.
+    for (let i = 0; i < 12_000; i++) {
+      const path = join(directory, `${i % 10}`.padEnd(200, "-"));
+      writeFileSync(path, "");
+      rmSync(path);
     }
     for await (const change of watcher) if (change.type === "overflow") break;
   });
@@ -339,6 +352,15 @@ describe("watching", () => {
     await expect(watcher.ready).rejects.toMatchObject({ errno: "ENOENT" });
     const next = watcher[Symbol.asyncIterator]().next();
     await expect(next).rejects.toMatchObject({ operation: "watch", errno: "ENOENT" });
+  });
+
+  it("ends with an error when its caller gives up", async () => {
+    const abort = new AbortController();
+    const watcher = files.watch(directory, { signal: abort.signal });
+    await watcher.ready;
+    const next = watcher[Symbol.asyncIterator]().next();
+    abort.abort();
+    await expect(next).rejects.toMatchObject({ code: "ERR_EXEC_ABORTED" });
   });
 
   it("ends quietly when closed", async () => {

@@ -249,6 +249,22 @@ describe("unpacking on the host", () => {
     expect(readlinkSync(join(target, "way"))).toBe(outside);
   });
 
+  test("leaves the directory through no link that is put there meanwhile", async () => {
+    const entries = [{ name: "way/one" }, { name: "way/two" }, { name: "way/in/three" }];
+    async function* swapping() {
+      yield archive(entries[0] ?? {}).subarray(0, 512);
+      // A header is asked for when the file before it has been made.
+      yield Buffer.alloc(0);
+      renameSync(join(target, "way"), join(target, "moved"));
+      symlinkSync(outside, join(target, "way"));
+      yield archive(...entries.slice(1));
+    }
+    const unpacked = unpackToHost(swapping(), target);
+    await expect(unpacked).rejects.toMatchObject({ code: "ERR_COPY_ARCHIVE" });
+    expect(readdirSync(join(target, "moved"))).toEqual(["one", "two"]);
+    expect(readdirSync(outside)).toEqual([]);
+  });
+
   test("takes absolute names as below the directory", async () => {
     await unpack(archive({ name: "/etc/passwd", size: 1 }));
     expect(readdirSync(join(target, "etc"))).toEqual(["passwd"]);

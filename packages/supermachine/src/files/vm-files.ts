@@ -1,6 +1,6 @@
 import { lstat, stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { GuestFileError, GuestFiles } from "@supermachine/guest";
+import { type FileOptions, GuestFileError, GuestFiles } from "@supermachine/guest";
 import { SupermachineError } from "../errors.js";
 import { type CopyPlace, keepEnd, type PathKind, planCopy } from "./copy-plan.js";
 import { pathBytes } from "./host-directory.js";
@@ -11,12 +11,14 @@ import { pour } from "./pour.js";
 /** Options of {@link VmFiles.upload} and {@link VmFiles.download}. */
 export interface CopyOptions {
   /**
-   * Keeps owners, by their numbers, and set-id bits. Otherwise the copy belongs to root in the guest, and to the caller on
+   * Keeps owners, by their numbers, and set-id bits. Otherwise the copy belongs to `user` in the guest, and to the caller on
    * the host, where it then gets no set-id bits.
    */
   readonly archive?: boolean;
   /** Copies what the source names, where that is a symbolic link. Default false: the link. */
   readonly followSymlink?: boolean;
+  /** As whom the guest's files are read or made: see {@link FileOptions}. */
+  readonly user?: string;
   readonly signal?: AbortSignal;
   /** Is told of what the host cannot be given: devices and FIFOs. */
   readonly onSkipped?: (path: string, type: string) => void;
@@ -35,8 +37,8 @@ export class VmFiles extends GuestFiles {
    * @throws {@link SupermachineError} ERR_COPY_DESTINATION, ERR_COPY_HOST; and as {@link GuestFiles} does.
    */
   async upload(hostPath: string, guestPath: string, options: CopyOptions = {}): Promise<void> {
-    const { archive = false, followSymlink = false, signal } = options;
-    const aborted = signal === undefined ? {} : { signal };
+    const { archive = false, followSymlink = false } = options;
+    const inGuest = guestOptions(options);
     const source = await hostPlace(hostPath, followSymlink);
     if (source.kind === "missing") {
       throw new SupermachineError(
@@ -44,8 +46,8 @@ export class VmFiles extends GuestFiles {
         `cannot read ${hostPath}: there is no such file`,
       );
     }
-    const { directory, name } = planCopy(source, await this.#place(guestPath, true, aborted));
-    const unpacking = this.unpack(directory, { ...aborted, keepOwners: archive });
+    const { directory, name } = planCopy(source, await this.#place(guestPath, true, inGuest));
+    const unpacking = this.unpack(directory, { ...inGuest, keepOwners: archive });
     await pour(packHost(hostPath, name, { followSymlink }), unpacking);
   }
 
@@ -56,23 +58,19 @@ export class VmFiles extends GuestFiles {
    * @throws {@link SupermachineError} ERR_COPY_DESTINATION, ERR_COPY_HOST, ERR_COPY_ARCHIVE; and as {@link GuestFiles} does.
    */
   async download(guestPath: string, hostPath: string, options: CopyOptions = {}): Promise<void> {
-    const { archive = false, followSymlink = false, signal, onSkipped } = options;
-    const aborted = signal === undefined ? {} : { signal };
-    const source = await this.#place(guestPath, followSymlink, aborted);
-    if (source.kind === "missing") await this.stat(guestPath, aborted);
+    const { archive = false, followSymlink = false, onSkipped } = options;
+    const inGuest = guestOptions(options);
+    const source = await this.#place(guestPath, followSymlink, inGuest);
+    if (source.kind === "missing") await this.stat(guestPath, inGuest);
     const { directory, name } = planCopy(source, await hostPlace(hostPath, true));
-    await unpackToHost(this.pack(guestPath, name, { ...aborted, followSymlink }), directory, {
+    await unpackToHost(this.pack(guestPath, name, { ...inGuest, followSymlink }), directory, {
       root: name,
       keepOwners: archive,
       ...(onSkipped === undefined ? {} : { onSkipped }),
     });
   }
 
-  async #place(
-    path: string,
-    followSymlinks: boolean,
-    options: { signal?: AbortSignal },
-  ): Promise<CopyPlace> {
+  async #place(path: string, followSymlinks: boolean, options: FileOptions): Promise<CopyPlace> {
     try {
       const { type } = await this.stat(path, { ...options, followSymlinks });
       return { path, kind: type === "directory" ? "directory" : "other" };
@@ -81,6 +79,13 @@ export class VmFiles extends GuestFiles {
       return { path, kind: "missing" };
     }
   }
+}
+
+function guestOptions({ user, signal }: CopyOptions): FileOptions {
+  return {
+    ...(user === undefined ? {} : { user }),
+    ...(signal === undefined ? {} : { signal }),
+  };
 }
 
 async function hostPlace(path: string, follow: boolean): Promise<CopyPlace> {
