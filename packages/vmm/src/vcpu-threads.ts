@@ -25,6 +25,9 @@ export class VcpuThreads implements Disposable {
         name: `vcpu${index}`,
         // The VM and vCPU handles own their fds; the thread closes nothing behind their back.
         trackUnmanagedFds: false,
+        // They print nothing; piping many of them into this process's streams makes Node.js warn of a leak.
+        stdout: true,
+        stderr: true,
         execArgv: [],
       });
     });

@@ -6,7 +6,7 @@ import { Kvm } from "@supermachine/kvm";
 import { FsDevice, RngDevice } from "@supermachine/virtio";
 import { requireFacility } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, vi } from "vitest";
-import { Machine, type MachineOptions, VcpuThreads } from "../src/index.js";
+import { MAX_CPUS, Machine, type MachineOptions, VcpuThreads } from "../src/index.js";
 import { sharedMemoryAddresses, VIRTIO_MMIO_START } from "../src/memory-map.js";
 import { assemble, tinyKernel } from "./tiny-kernel.js";
 
@@ -51,6 +51,18 @@ requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
     expect(exit.message).toBe("the guest shut down");
     expect(exit).toMatchObject({ reason: "shutdown", console: ["hello"] });
     expect(Buffer.concat(printed).toString()).toBe("hello\n");
+  });
+
+  test("as many vCPUs as there can be cause no warning", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on("warning", onWarning);
+    await using machine = start([...assemble.print("up\n"), ...assemble.reset()], {
+      cpus: MAX_CPUS,
+    });
+    expect(await machine.exited).toMatchObject({ reason: "shutdown", console: ["up"] });
+    process.off("warning", onWarning);
+    expect(warnings).toEqual([]);
   });
 
   test("its metrics tell time, exits and memory, until it has ended", async () => {
