@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,18 +110,18 @@ static int pack_file(int directory, const char *path, int flags) {
 }
 
 /* File systems that show the kernel, not files. */
-static int is_kernel_view(int fd) {
+static bool is_kernel_view(int fd) {
 	struct statfs fs;
 	if (fstatfs(fd, &fs))
-		return 0;
+		return false;
 	switch ((unsigned long)fs.f_type) {
 	case PROC_SUPER_MAGIC:
 	case SYSFS_MAGIC:
 	case CGROUP2_SUPER_MAGIC:
 	case DEVPTS_SUPER_MAGIC:
-		return 1;
+		return true;
 	default:
-		return 0;
+		return false;
 	}
 }
 
@@ -142,7 +143,8 @@ static int pack_directory(int directory, const char *path, int flags) {
 	if (length + 1 < sizeof entry.name)
 		strcpy(entry.name + length, "/");
 	int code = put_entry(&st, TAR_DIRECTORY);
-	for (struct dirent *next; !code && !is_kernel_view(fd) && (errno = 0, next = readdir(stream));) {
+	bool is_tree = !is_kernel_view(fd);
+	for (struct dirent *next; !code && is_tree && (errno = 0, next = readdir(stream));) {
 		const char *name = next->d_name;
 		if (!strcmp(name, ".") || !strcmp(name, ".."))
 			continue;

@@ -229,12 +229,10 @@ static int make_file(int directory, const char *name) {
 }
 
 static int make_special(int directory, const char *name) {
-	int failed;
-	if (entry.type == TAR_SYMLINK)
-		failed = symlinkat(entry.link, directory, name);
-	else
-		failed = mknodat(directory, name, (entry.type == TAR_FIFO ? S_IFIFO : entry.type == TAR_CHARACTER ? S_IFCHR : S_IFBLK) | 0600,
-			makedev(entry.device_major, entry.device_minor));
+	mode_t kind = entry.type == TAR_FIFO ? S_IFIFO : entry.type == TAR_CHARACTER ? S_IFCHR : S_IFBLK;
+	dev_t device = makedev(entry.device_major, entry.device_minor);
+	int failed = entry.type == TAR_SYMLINK ? symlinkat(entry.link, directory, name)
+										   : mknodat(directory, name, kind | 0600, device);
 	if (failed || (keeps_owners && fchownat(directory, name, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW)))
 		return errno;
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = entry.mtime}};

@@ -118,7 +118,8 @@ static int take_number(const uint8_t *value, size_t length, int64_t max, int64_t
 	return 0;
 }
 
-static int take_record(const char *key, size_t key_length, const uint8_t *value, size_t length, struct tar_extension *out) {
+static int take_record(const char *key, size_t key_length, const uint8_t *value, size_t length,
+	struct tar_extension *out) {
 	int64_t number;
 	int code = 0;
 #define IS(name) (key_length == sizeof name - 1 && !memcmp(key, name, key_length))

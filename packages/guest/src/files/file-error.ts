@@ -2,7 +2,10 @@ import { AgentError, GuestError } from "../errors.js";
 import type { ExitStatus } from "../exec-connection.js";
 import { linuxErrnoName } from "./linux-errno.js";
 
-/** A file operation that the guest's kernel refused, or that could not be done there; `code` is `ERR_EXEC_FILE`. */
+/**
+ * A file operation that the guest's kernel refused, or that could not be done there; `code` is
+ * `ERR_EXEC_FILE`.
+ */
 export class GuestFileError extends GuestError {
   override name = "GuestFileError";
   /** What was tried: `read`, `write`, `list`, ... */
@@ -32,7 +35,10 @@ function printable(text: string): string {
   );
 }
 
-/** The error of a builtin that did not end well, by its arguments and what it wrote to stderr: see agent/builtin.h. */
+/**
+ * The error of a builtin that did not end well, by its arguments and what it wrote to stderr: see
+ * agent/builtin.h.
+ */
 export function fileError(
   [operation = "", path = ""]: readonly string[],
   { code, signal }: Pick<ExitStatus, "code" | "signal">,

@@ -32,7 +32,9 @@ export interface FileStat {
 
 /** A directory entry. */
 export interface FileEntry extends FileStat {
-  /** Without the directory. Bytes that are not UTF-8 are lone surrogates U+DC80 to U+DCFF, as in Python. */
+  /**
+   * Without the directory. Bytes that are not UTF-8 are lone surrogates U+DC80 to U+DCFF, as in Python.
+   */
   readonly name: string;
 }
 

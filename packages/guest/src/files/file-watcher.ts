@@ -5,8 +5,9 @@ import { type WatchRecord, WatchRecordDecoder } from "./watch-record.js";
 /** Something that happened to a file. */
 export interface FileChange {
   /**
-   * A file that is renamed is `removed` and `created`. `attributes`: mode, owner, times, number of names.
-   * `overflow`: changes came faster than they were taken, or there are too many directories to watch: look again.
+   * A file that is renamed is `removed` and `created`. `attributes`: mode, owner, times, number of
+   * names. `overflow`: changes came faster than they were taken, or there are too many directories to
+   * watch: look again.
    */
   readonly type: "created" | "modified" | "removed" | "attributes" | "overflow";
   /** Absolute path in the guest; for `overflow` the watched one. */
@@ -14,8 +15,9 @@ export interface FileChange {
 }
 
 /**
- * Changes below a path of the guest, from when `ready` resolves. Iterate over it once; the loop ends when the watched
- * path itself is gone, or after {@link FileWatcher.close}. What is not taken waits in the guest, 16,384 changes at most.
+ * Changes below a path of the guest, from when `ready` resolves. Iterate over it once; the loop ends
+ * when the watched path itself is gone, or after {@link FileWatcher.close}. What is not taken waits in
+ * the guest, 16,384 changes at most.
  */
 export class FileWatcher implements AsyncIterable<FileChange>, Disposable {
   /** Resolves when every later change will be seen. Rejects with what the loop throws. */

@@ -38,11 +38,13 @@ export interface WriteFileOptions extends FileOptions {
 const SIGTERM = 15;
 
 /**
- * The files of a guest. They are handled by the agent itself, so the guest needs no program of its own. Paths are
- * absolute, and resolved in the guest; a path whose bytes are not UTF-8 is written as {@link FileEntry.name} has it.
+ * The files of a guest. They are handled by the agent itself, so the guest needs no program of its own.
+ * Paths are absolute, and resolved in the guest; a path whose bytes are not UTF-8 is written as
+ * {@link FileEntry.name} has it.
  *
- * All reject with {@link GuestFileError} when the guest refuses, by its `errno`; with {@link AgentError} ERR_EXEC_INVALID
- * for a path that cannot be one, ERR_EXEC_UNKNOWN_USER, ERR_EXEC_ABORTED, ERR_AGENT_GONE or ERR_AGENT_PROTOCOL otherwise.
+ * All reject with {@link GuestFileError} when the guest refuses, by its `errno`; with
+ * {@link AgentError} ERR_EXEC_INVALID for a path that cannot be one, ERR_EXEC_UNKNOWN_USER, ERR_EXEC_ABORTED,
+ * ERR_AGENT_GONE or ERR_AGENT_PROTOCOL otherwise.
  */
 export class GuestFiles {
   readonly #agent: BuiltinStarter;
@@ -51,7 +53,10 @@ export class GuestFiles {
     this.#agent = agent;
   }
 
-  /** Reads a regular file. Over `maxBytes` it rejects with ERR_EXEC_OUTPUT_LIMIT: see {@link readStream}. */
+  /**
+   * Reads a regular file. Over `maxBytes` it rejects with ERR_EXEC_OUTPUT_LIMIT: see
+   * {@link readStream}.
+   */
   read(path: string, options: ReadFileOptions & { encoding: BufferEncoding }): Promise<string>;
   read(path: string, options?: ReadFileOptions & { encoding?: undefined }): Promise<Buffer>;
   async read(path: string, options: ReadFileOptions = {}): Promise<Buffer | string> {
@@ -66,9 +71,9 @@ export class GuestFiles {
   }
 
   /**
-   * Writes a file. A new file is filled and then takes the name, so readers see the old content or the new; symbolic
-   * links are followed to the file they name. Devices, FIFOs, and files whose directory takes no new ones (as in `/proc`)
-   * are written in place.
+   * Writes a file. A new file is filled and then takes the name, so readers see the old content or the
+   * new; symbolic links are followed to the file they name. Devices, FIFOs, and files whose directory
+   * takes no new ones (as in `/proc`) are written in place.
    */
   async write(
     path: string,
@@ -82,14 +87,20 @@ export class GuestFiles {
     await writer.close();
   }
 
-  /** Writes a file as data comes. It gets its content when the stream is closed, and nothing when that is aborted. */
+  /**
+   * Writes a file as data comes. It gets its content when the stream is closed, and nothing when that
+   * is aborted.
+   */
   writeStream(path: string, options: WriteFileOptions = {}): WritableStream<Uint8Array> {
     const { mode, append = false, ...rest } = options;
     const bits = mode === undefined ? "-" : modeBits(mode);
     return this.#writable(["write", path, bits, append ? "append" : "replace"], rest);
   }
 
-  /** Lists a directory, without `.` and `..`, in the file system's order. Attributes are those of the entries themselves. */
+  /**
+   * Lists a directory, without `.` and `..`, in the file system's order. Attributes are those of the
+   * entries themselves.
+   */
   async list(path: string, options: FileOptions = {}): Promise<FileEntry[]> {
     return decodeFileEntries(await this.#output(["list", path], options));
   }
@@ -118,8 +129,8 @@ export class GuestFiles {
   /**
    * Removes a file or an empty directory.
    *
-   * @param options `recursive`: a directory with all that is in it; links are removed, not followed. `force`: it is
-   *   fine when there is nothing.
+   * @param options `recursive`: a directory with all that is in it; links are removed, not followed.
+   *   `force`: it is fine when there is nothing.
    */
   async remove(
     path: string,
@@ -137,7 +148,8 @@ export class GuestFiles {
   /**
    * Makes a directory.
    *
-   * @param options `recursive`: its parents, too, and it may be there already. `mode`: 0o755 unless given.
+   * @param options `recursive`: its parents, too, and it may be there already. `mode`: 0o755 unless
+   *   given.
    */
   async mkdir(
     path: string,
@@ -169,8 +181,8 @@ export class GuestFiles {
   }
 
   /**
-   * Watches a file or a directory; with `recursive` all directories below, too, up to 65,536 (else ENOSPC).
-   * Watching starts at once: await `ready` before making changes that must be seen.
+   * Watches a file or a directory; with `recursive` all directories below, too, up to 65,536 (else
+   * ENOSPC). Watching starts at once: await `ready` before making changes that must be seen.
    */
   watch(path: string, options: FileOptions & { readonly recursive?: boolean } = {}): FileWatcher {
     const { recursive = false, ...rest } = options;
@@ -180,8 +192,8 @@ export class GuestFiles {
   }
 
   /**
-   * A file, or a directory with all below it, as a tar archive, in which it is called `name`. Hard links among them are
-   * kept, sockets left out; so is what `/proc`, `/sys` and the like show.
+   * A file, or a directory with all below it, as a tar archive, in which it is called `name`. Hard
+   * links among them are kept, sockets left out; so is what `/proc`, `/sys` and the like show.
    *
    * @param options `followSymlink`: what the path names, where that is a symbolic link.
    */
@@ -195,7 +207,8 @@ export class GuestFiles {
   }
 
   /**
-   * Unpacks a tar archive into a directory, beyond which nothing is written. Files are replaced, directories kept.
+   * Unpacks a tar archive into a directory, beyond which nothing is written. Files are replaced,
+   * directories kept.
    *
    * @param options `keepOwners`: by the archive's numbers; otherwise all belongs to `user`.
    */

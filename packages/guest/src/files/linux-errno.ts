@@ -1,4 +1,6 @@
-/** What system calls on files fail with on Linux: `asm-generic/errno.h`, the same for x86-64 and arm64. */
+/**
+ * What system calls on files fail with on Linux: `asm-generic/errno.h`, the same for x86-64 and arm64.
+ */
 export const LINUX_ERRNO = {
   EPERM: 1,
   ENOENT: 2,

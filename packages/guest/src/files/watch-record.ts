@@ -36,7 +36,8 @@ export class WatchRecordDecoder {
   /**
    * The records that the next bytes complete.
    *
-   * @throws {@link AgentError} ERR_AGENT_PROTOCOL for bytes that are none; nothing more can be decoded then.
+   * @throws {@link AgentError} ERR_AGENT_PROTOCOL for bytes that are none; nothing more can be decoded
+   *   then.
    */
   push(chunk: Buffer): WatchRecord[] {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);

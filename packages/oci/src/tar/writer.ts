@@ -2,7 +2,10 @@ import { encodeName } from "@supermachine/erofs";
 import { TAR_BLOCK } from "./header.js";
 import type { TarEntryType, TarHeader } from "./reader.js";
 
-/** What a tar archive shall say of one file: as {@link TarHeader}, without devices and extended attributes. */
+/**
+ * What a tar archive shall say of one file: as {@link TarHeader}, without devices and extended
+ * attributes.
+ */
 export type NewTarHeader = Pick<
   TarHeader,
   "type" | "name" | "linkname" | "mode" | "uid" | "gid" | "size" | "mtime"
@@ -54,9 +57,9 @@ function record(key: string, value: Uint8Array): Buffer {
 }
 
 /**
- * The header blocks of one entry: ustar, with a pax extended header where that does not suffice. `size` bytes of
- * content, padded to a multiple of {@link TAR_BLOCK}, follow in the archive; two blocks of zeros end it.
- * Names keep every byte; times are whole seconds.
+ * The header blocks of one entry: ustar, with a pax extended header where that does not suffice. `size`
+ * bytes of content, padded to a multiple of {@link TAR_BLOCK}, follow in the archive; two blocks of
+ * zeros end it. Names keep every byte; times are whole seconds.
  */
 export function encodeTarHeader(entry: NewTarHeader): Buffer {
   const name = encodeName(entry.name);

@@ -19,7 +19,10 @@ export interface CopyPath {
 /** Stands for a tar archive on standard input or output. */
 const ARCHIVE = "-";
 
-/** `MACHINE:PATH`, the path starting at the guest's root; anything that begins with `/` or `.` is of the host. */
+/**
+ * `MACHINE:PATH`, the path starting at the guest's root; anything that begins with `/` or `.` is of the
+ * host.
+ */
 export function parseCopyPath(text: string): CopyPath {
   const match = /^([^/.:][^/:]*):(.*)$/s.exec(text);
   if (match?.[1] === undefined || match[2] === undefined) return { path: text };

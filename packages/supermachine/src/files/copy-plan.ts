@@ -11,7 +11,10 @@ export interface CopyPlace {
   readonly kind: PathKind;
 }
 
-/** A copy as an archive: its root is `name`, or `.` for the content alone, and it is unpacked in `directory`. */
+/**
+ * A copy as an archive: its root is `name`, or `.` for the content alone, and it is unpacked in
+ * `directory`.
+ */
 export interface CopyPlan {
   readonly directory: string;
   readonly name: string;
@@ -39,8 +42,9 @@ export function copiedName(path: string): string {
 }
 
 /**
- * Where a copy goes, by the rules of `docker cp`: into a directory that exists, under its own name; otherwise it
- * becomes what the destination names. Of a source that ends in `/.` only the content is copied.
+ * Where a copy goes, by the rules of `docker cp`: into a directory that exists, under its own name;
+ * otherwise it becomes what the destination names. Of a source that ends in `/.` only the content is
+ * copied.
  *
  * @throws {@link SupermachineError} ERR_COPY_DESTINATION
  */

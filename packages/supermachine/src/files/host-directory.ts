@@ -10,11 +10,13 @@ export function pathBytes(path: string): Buffer {
 }
 
 /**
- * A directory of the host that stays the same, whatever happens to its path. A guest that shares the tree in which files
- * are copied may change it meanwhile: a path resolved twice could lead anywhere the second time.
+ * A directory of the host that stays the same, whatever happens to its path. A guest that shares the
+ * tree in which files are copied may change it meanwhile: a path resolved twice could lead anywhere the
+ * second time.
  *
- * On Linux entries are reached through the descriptor (proc(5), /proc/self/fd). Elsewhere there is no such way
- * without native code: entries are reached by the path, on which no symbolic link was when it was opened.
+ * On Linux entries are reached through the descriptor (proc(5), /proc/self/fd). Elsewhere there is no
+ * such way without native code: entries are reached by the path, on which no symbolic link was when it
+ * was opened.
  */
 export class HostDirectory implements AsyncDisposable {
   readonly #handle: FileHandle;

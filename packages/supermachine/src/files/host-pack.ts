@@ -140,8 +140,9 @@ async function* archive(
 }
 
 /**
- * A file of the host, or a directory with all below it, as a tar archive in which it is called `name`. Hard links among
- * them are kept; sockets and devices are left out: the former are nothing without their servers, the latter not the guest's.
+ * A file of the host, or a directory with all below it, as a tar archive in which it is called `name`.
+ * Hard links among them are kept; sockets and devices are left out: the former are nothing without
+ * their servers, the latter not the guest's.
  *
  * @throws {@link SupermachineError} ERR_COPY_HOST
  */

@@ -20,7 +20,10 @@ const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
 export interface HostUnpackOptions {
   /** The one name at the archive's top; `.` or nothing when there may be any. */
   readonly root?: string;
-  /** Owners by the archive's numbers, and set-id bits; otherwise all belongs to the caller, without those bits. */
+  /**
+   * Owners by the archive's numbers, and set-id bits; otherwise all belongs to the caller, without
+   * those bits.
+   */
   readonly keepOwners?: boolean;
   /** Is told of what cannot be made: devices and FIFOs. */
   readonly onSkipped?: (path: string, type: string) => void;
@@ -54,7 +57,9 @@ function failed(name: string, error: unknown): SupermachineError {
 
 const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | undefined)?.code;
 
-/** Puts the entries of an archive below a directory. The archive is a guest's, and trusted in nothing. */
+/**
+ * Puts the entries of an archive below a directory. The archive is a guest's, and trusted in nothing.
+ */
 class HostUnpacker {
   readonly #root: HostDirectory;
   readonly #options: HostUnpackOptions;
@@ -211,12 +216,13 @@ async function openOrMake(above: HostDirectory, name: string): Promise<HostDirec
 }
 
 /**
- * Unpacks a tar archive below a directory of the host, which must exist. Files and links are replaced, directories kept.
- * The archive may be hostile: no name in it and no link, of the archive or there before, leads out of the directory. What
- * was unpacked before a failure stays.
+ * Unpacks a tar archive below a directory of the host, which must exist. Files and links are replaced,
+ * directories kept. The archive may be hostile: no name in it and no link, of the archive or there
+ * before, leads out of the directory. What was unpacked before a failure stays.
  *
- * @throws {@link SupermachineError} ERR_COPY_ARCHIVE for what is no archive, or one that would lead out; ERR_COPY_HOST
- *   when the host refuses, with its error as `cause`. Errors of `chunks` are passed on.
+ * @throws {@link SupermachineError} ERR_COPY_ARCHIVE for what is no archive, or one that would lead
+ *   out; ERR_COPY_HOST when the host refuses, with its error as `cause`. Errors of `chunks` are passed
+ *   on.
  */
 export async function unpackToHost(
   chunks: AsyncIterable<Uint8Array>,

@@ -11,8 +11,8 @@ import { pour } from "./pour.js";
 /** Options of {@link VmFiles.upload} and {@link VmFiles.download}. */
 export interface CopyOptions {
   /**
-   * Keeps owners, by their numbers, and set-id bits. Otherwise the copy belongs to `user` in the guest, and to the caller on
-   * the host, where it then gets no set-id bits.
+   * Keeps owners, by their numbers, and set-id bits. Otherwise the copy belongs to `user` in the guest,
+   * and to the caller on the host, where it then gets no set-id bits.
    */
   readonly archive?: boolean;
   /** Copies what the source names, where that is a symbolic link. Default false: the link. */
@@ -25,16 +25,17 @@ export interface CopyOptions {
 }
 
 /**
- * The files of a machine: all of {@link GuestFiles}, and copies between guest and host. They work in images without any
- * program.
+ * The files of a machine: all of {@link GuestFiles}, and copies between guest and host. They work in
+ * images without any program.
  */
 export class VmFiles extends GuestFiles {
   /**
-   * Copies a file or a directory of the host into the guest, by the rules of `docker cp`: into a directory that exists
-   * under its own name, otherwise as what the destination names; with `/.` at its end a directory's content.
-   * What was copied before a failure stays.
+   * Copies a file or a directory of the host into the guest, by the rules of `docker cp`: into a
+   * directory that exists under its own name, otherwise as what the destination names; with `/.` at its
+   * end a directory's content. What was copied before a failure stays.
    *
-   * @throws {@link SupermachineError} ERR_COPY_DESTINATION, ERR_COPY_HOST; and as {@link GuestFiles} does.
+   * @throws {@link SupermachineError} ERR_COPY_DESTINATION, ERR_COPY_HOST; and as {@link GuestFiles}
+   *   does.
    */
   async upload(hostPath: string, guestPath: string, options: CopyOptions = {}): Promise<void> {
     const { archive = false, followSymlink = false } = options;
@@ -52,10 +53,11 @@ export class VmFiles extends GuestFiles {
   }
 
   /**
-   * Copies a file or a directory of the guest to the host, by the same rules. The guest may be hostile: it can write
-   * nothing but what was asked for, where it was asked for.
+   * Copies a file or a directory of the guest to the host, by the same rules. The guest may be hostile:
+   * it can write nothing but what was asked for, where it was asked for.
    *
-   * @throws {@link SupermachineError} ERR_COPY_DESTINATION, ERR_COPY_HOST, ERR_COPY_ARCHIVE; and as {@link GuestFiles} does.
+   * @throws {@link SupermachineError} ERR_COPY_DESTINATION, ERR_COPY_HOST, ERR_COPY_ARCHIVE; and as
+   *   {@link GuestFiles} does.
    */
   async download(guestPath: string, hostPath: string, options: CopyOptions = {}): Promise<void> {
     const { archive = false, followSymlink = false, onSkipped } = options;
