@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { realpathSync, statSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
 import { ensureInitramfs, ensureKernel, kernelCommandLine } from "@supermachine/guest";
 import type { StoredImage } from "@supermachine/oci/image-store";
 import { SupermachineError } from "./errors.js";
@@ -52,11 +53,18 @@ export async function configureMachine(
     },
   );
   const hostname = options.hostname ?? image.name.replace(/[^A-Za-z0-9-]+/g, "-").slice(0, 63);
+  const kernel = await ensureKernel(building);
+  const initrd = await ensureInitramfs(building);
   return {
     memoryMiB: options.memoryMiB ?? DEFAULT_MEMORY_MIB,
     cpus: options.cpus ?? 1,
-    kernel: await ensureKernel(building),
-    initrd: await ensureInitramfs(building),
+    kernel,
+    initrd,
+    provenance: {
+      image: { name: image.name, digest: image.digest },
+      guest: guestIdentity(kernel, initrd),
+      env: machineEnvironment(options, image),
+    },
     rootfs: image.rootfsPath,
     shares,
     hostname,
@@ -79,6 +87,18 @@ export async function configureMachine(
       reset: hypervisor === "kvm" ? "keyboard-controller" : "triple-fault",
     }),
   };
+}
+
+/**
+ * Names a guest's kernel and initial RAM disk. Both lie in directories that are named after all they are
+ * built from, so neither needs to be read, and the same release has the same on every host.
+ */
+export function guestIdentity(kernel: string, initrd: string): string {
+  const identify = (path: string) => {
+    const real = realpathSync(path);
+    return `${basename(dirname(real))}/${basename(real)}:${statSync(real).size}`;
+  };
+  return `${identify(kernel)} ${identify(initrd)}`;
 }
 
 /** What every command in the machine finds in its environment. */

@@ -28,6 +28,28 @@ export type SupermachineErrorCode =
   | "ERR_VM_UNSUPPORTED"
   /** What runs the guest cannot save or restore it. */
   | "ERR_SNAPSHOT_UNSUPPORTED"
+  /** This is no snapshot, or one of another architecture or hypervisor. */
+  | "ERR_SNAPSHOT_FORMAT"
+  /** The snapshot's format is of another release. */
+  | "ERR_SNAPSHOT_VERSION"
+  /** The snapshot is damaged, cut short, or put together from parts of several. */
+  | "ERR_SNAPSHOT_CORRUPT"
+  /** The snapshot was made on a processor that this host does not have. */
+  | "ERR_SNAPSHOT_CPU"
+  /** The snapshot's guest has another kernel or agent than this release. */
+  | "ERR_SNAPSHOT_KERNEL"
+  /** The snapshot's image is not in the store, or is another by now. */
+  | "ERR_SNAPSHOT_IMAGE"
+  /** The snapshot's machine has other mounts or devices than the one that is to go on from it. */
+  | "ERR_SNAPSHOT_DEVICES"
+  /** The snapshot cannot be made on this base. */
+  | "ERR_SNAPSHOT_BASE"
+  /** The host has no room for the snapshot. */
+  | "ERR_SNAPSHOT_SPACE"
+  /** The snapshot cannot be written, or exists. */
+  | "ERR_SNAPSHOT_WRITE"
+  /** The store has no snapshot of the name. */
+  | "ERR_SNAPSHOT_NOT_FOUND"
   /** Input was written to a command that takes no more. */
   | "ERR_EXEC_INPUT_CLOSED"
   /** What is at the destination of a copy does not go with what is copied. */

@@ -49,6 +49,8 @@ export type { VmDescription, VmParameters } from "./machine/description.js";
 export type { MachineMetrics, MetricsOptions } from "./machine/metrics.js";
 export type { LatencyMetrics } from "./metrics/latency-histogram.js";
 export { toPrometheus, type VmMetrics } from "./metrics/prometheus.js";
+export type { ForkOptions, RestoreVmOptions } from "./snapshot/restore-options.js";
+export { SnapshotStore, type StoredSnapshot } from "./snapshot/snapshot-store.js";
 export { Vm } from "./vm.js";
 export type { MainCommand, Mount, VmOptions } from "./vm-options.js";
 export type { OutputChunk, VmProcess } from "./vm-process.js";

@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { AgentClient } from "@supermachine/guest";
 import { ImageStore } from "@supermachine/oci/image-store";
 import { checkCpus, configureMachine, machineEnvironment } from "./configure.js";
@@ -23,6 +24,10 @@ import type { MetricsOptions } from "./machine/metrics.js";
 import { type MachineStarter, prepareMachine, type StartedMachine } from "./machine/starter.js";
 import type { VmMetrics } from "./metrics/prometheus.js";
 import { checkVmName, findVm, registeredVms } from "./registry.js";
+import { ForkDirectory } from "./snapshot/fork-directory.js";
+import { restoreMachine } from "./snapshot/restore.js";
+import type { ForkOptions, RestoreVmOptions } from "./snapshot/restore-options.js";
+import { withSnapshotErrors } from "./snapshot/snapshot-error.js";
 import { traced } from "./tracing.js";
 import type { VmOptions } from "./vm-options.js";
 import type { VmProcess } from "./vm-process.js";
@@ -69,6 +74,26 @@ export class Vm implements AsyncDisposable {
     if (notice !== undefined) options.onNotice?.(notice);
     const starter = await prepareMachine({ isolation, detached }, hypervisor, cpus);
     return startVm(options, hypervisor, starter);
+  }
+
+  /**
+   * Starts a machine that goes on from a snapshot, and waits until its guest answers. Before anything else of
+   * the guest runs it is told the time, and given another identity and fresh random numbers. Needs KVM.
+   *
+   * @throws {@link SupermachineError} ERR_SNAPSHOT_* for a snapshot that does not fit here, by reason; else as
+   *   {@link Vm.start}. Nothing is left behind then.
+   */
+  static async restore(options: RestoreVmOptions): Promise<Vm> {
+    options.signal?.throwIfAborted();
+    const { name, detached, isolation } = options;
+    if (name !== undefined) checkVmName(name);
+    if (detached && isolation === "inline") {
+      throw new SupermachineError("ERR_OPTION", "a detached machine has a process of its own");
+    }
+    const attributes = { "supermachine.snapshot": options.snapshot };
+    return traced("supermachine.restore", attributes, async () => {
+      return new Vm(await restoreMachine(options, false));
+    });
   }
 
   /**
@@ -150,9 +175,40 @@ export class Vm implements AsyncDisposable {
     await this.#machine.resume();
   }
 
-  /** Writes a snapshot to a new directory; the machine stands still meanwhile. */
+  /**
+   * Writes a snapshot to a new directory, which appears when it is complete; the machine stands still
+   * meanwhile. Connections to programs in the guest end in what goes on from it.
+   *
+   * @throws {@link SupermachineError} ERR_SNAPSHOT_*; nothing is left of the snapshot then.
+   */
   async snapshot(directory: string, options?: SaveOptions): Promise<void> {
-    await this.#machine.save(directory, options);
+    const attributes = { "supermachine.image": this.image.name };
+    await traced("supermachine.snapshot", attributes, () =>
+      withSnapshotErrors(() => this.#machine.save(resolve(directory), options)),
+    );
+  }
+
+  /**
+   * Starts `count` machines that go on from where this one is now, sharing its memory until they write to it.
+   * This one stands still while they are prepared, then goes on, too.
+   *
+   * @throws {@link SupermachineError} as {@link Vm.snapshot} and {@link Vm.restore}; no copy is left then.
+   */
+  async fork(count = 1, options: ForkOptions = {}): Promise<Vm[]> {
+    const { directory, ...others } = options;
+    using memory = new ForkDirectory(directory);
+    await this.snapshot(memory.path);
+    const restore = { ...others, snapshot: memory.path, verifyMemory: false };
+    const started = await Promise.allSettled(
+      Array.from({ length: count }, () => restoreMachine(restore, true)),
+    );
+    const vms = started.flatMap((result) =>
+      result.status === "fulfilled" ? [new Vm(result.value)] : [],
+    );
+    const failed = started.find((result) => result.status === "rejected");
+    if (failed === undefined) return vms;
+    await Promise.all(vms.map((vm) => vm.kill()));
+    throw failed.reason;
   }
 
   /** What the machine uses and does: totals since its start. See `toPrometheus`. */

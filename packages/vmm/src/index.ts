@@ -17,6 +17,7 @@ export {
 export type { DeviceMetrics, MachineMetrics, VcpuMetrics } from "./metrics/machine-metrics.js";
 export type { MappedMemory, ThreadTime } from "./metrics/usage.js";
 export type { CpuModel } from "./snapshot/cpu-model.js";
+export { SNAPSHOT_VERSION } from "./snapshot/document.js";
 export type { DeviceState, MachineState, MemoryLayer } from "./snapshot/machine-state.js";
 export type { SaveOptions } from "./snapshot/save.js";
 export { Snapshot } from "./snapshot/snapshot.js";

@@ -43,12 +43,22 @@ export interface MachineConfig {
   readonly shares: readonly Share[];
   /** How long the guest may take until its agent answers, in milliseconds. */
   readonly bootTimeoutMs: number;
+  /** What the machine was made of, for a snapshot to be made a machine of again. */
+  readonly provenance: Provenance;
   /** Host name in the guest, which one that goes on from a snapshot is given anew. */
   readonly hostname: string;
   /** Runs when the guest is up. The machine ends when it does. */
   readonly command?: MainCommandConfig;
   /** Goes on from a snapshot of a machine with the same configuration instead of booting. */
   readonly restore?: RestoreConfig;
+}
+
+/** What a machine was made of. */
+export interface Provenance {
+  readonly image: { readonly name: string; readonly digest: string };
+  /** Kernel and initial RAM disk: see `guestIdentity`. */
+  readonly guest: string;
+  readonly env: Readonly<Record<string, string>>;
 }
 
 /** A machine's own command: see `ExecRequest` of `@supermachine/guest`. */

@@ -5,6 +5,7 @@ import { DaxBackend, PosixBackend } from "@supermachine/posix-backend";
 import { type CacheWindow, FsDevice } from "@supermachine/virtio";
 import { SupermachineError } from "../errors.js";
 import type { Share } from "./config.js";
+import { decodeShareState, encodeShareState } from "./share-state.js";
 
 /**
  * Under the policy `inode`, smaller files are read: mapping takes a request as well, and one of the
@@ -26,6 +27,25 @@ class ShareDevice extends FsDevice {
     this.#session = session;
     this.#backend = backend;
     this.#window = window;
+  }
+
+  /** What the client holds: it goes on with the same nodes and open files after a restore. */
+  saveState(): Uint8Array {
+    if (this.#backend instanceof DaxBackend && this.#backend.mappingCount > 0) {
+      throw new SupermachineError(
+        "ERR_SNAPSHOT_UNSUPPORTED",
+        "the guest has files of a share mapped by DAX, which no snapshot can keep: mount it without dax",
+      );
+    }
+    return encodeShareState(this.#session.info, this.#backend.saveNodes());
+  }
+
+  restoreState(state: Uint8Array | undefined): void {
+    if (state === undefined) return;
+    const { info, nodes } = decodeShareState(state);
+    if (info === undefined) return;
+    this.#session.adopt(info);
+    this.#backend.restoreNodes(nodes);
   }
 
   override close(): void {
