@@ -13,7 +13,7 @@ export { type BackingFiles, createIoModes, type PassthroughOptions } from "./io-
 export type { Logger } from "./logger.js";
 export { MemoryFs, type MemoryFsOptions } from "./memory-fs/memory-fs.js";
 export { Notifier } from "./notifier.js";
-export { practise } from "./practice.js";
+export { practise, type RequestServer } from "./practice.js";
 export {
   Attr,
   AttrReply,

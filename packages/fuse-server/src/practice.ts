@@ -42,9 +42,19 @@ const BODY = fuse_in_header.size;
 const REPLY = fuse_out_header.size;
 const { fh, offset, size } = fuse_read_in.offsets;
 
+/** What serves requests: a session, or what a transport puts before one. */
+export interface RequestServer {
+  /** As {@link Session.handle}. */
+  handle(
+    input: readonly Uint8Array[],
+    output: readonly Uint8Array[],
+    complete: (bytesWritten: number) => void,
+  ): void;
+}
+
 /** Sends requests as the kernel does, all from one buffer, to a session of its own. */
 class Practice {
-  readonly #session: Session;
+  readonly #server: RequestServer;
   readonly #request = Buffer.allocUnsafeSlow(ROOM);
   readonly #reply = Buffer.allocUnsafeSlow(ROOM);
   readonly #input = [this.#request];
@@ -54,8 +64,8 @@ class Practice {
     this.#answered = length;
   };
 
-  constructor(session: Session) {
-    this.#session = session;
+  constructor(server: RequestServer) {
+    this.#server = server;
     this.#request.fill(0);
   }
 
@@ -75,7 +85,7 @@ class Practice {
     request.writeUInt32LE(2, header.unique);
     request.writeBigUInt64LE(BigInt(nodeid), header.nodeid);
     this.#answered = 0;
-    this.#session.handle(this.#input, this.#output, this.#complete);
+    this.#server.handle(this.#input, this.#output, this.#complete);
     request.fill(0, BODY, BODY + length);
     if (this.#answered === 0) return false;
     return this.#reply.readInt32LE(fuse_out_header.offsets.error) === 0;
@@ -161,11 +171,16 @@ function list(practice: Practice): void {
  *
  * @param backend - One of the kind that will serve: empty, and nobody else's.
  * @param options - Those of the sessions that will serve.
+ * @param transport - What requests run through on their way to the session. Default: nothing.
  */
-export function practise(backend: FsBackend, options: SessionOptions = {}): void {
+export function practise(
+  backend: FsBackend,
+  options: SessionOptions = {},
+  transport: (session: Session) => RequestServer = (session) => session,
+): void {
   const logger = { warn: () => {} };
   using session = new Session(backend, { ...options, logger });
-  const practice = new Practice(session);
+  const practice = new Practice(transport(session));
   const names = Array.from({ length: FILES }, (_, i) => encodeName(`file-${i}`));
   const others = Array.from({ length: FILES }, (_, i) => encodeName(`other-${i}`));
   const end = performance.now() + DURATION_MS;

@@ -6,6 +6,7 @@ import { changeDirectory, chroot } from "../sandbox/system-calls.js";
 import { type DirectoryServer, serveDirectory } from "../serve-directory.js";
 import type { DaemonPlan, FromDaemon, LogLevel, ToDaemon } from "./messages.js";
 import { practiseServing } from "./practice.js";
+import { PracticeQueue } from "./practice-queue.js";
 
 /** The IPC channel of Node.js and the socket to listen on, as the launcher passes them. */
 export const IPC_FD = 3;
@@ -39,7 +40,7 @@ function log(level: LogLevel, message: string): void {
 function prepare(): void {
   const closed = closeInheritedFiles(new Set([0, 1, 2, IPC_FD, SOCKET_FD]));
   if (closed.length > 0) log("debug", `closed inherited files: ${closed.join(", ")}`);
-  practiseServing();
+  practiseServing((session) => new PracticeQueue(session));
   send({ type: "prepared" });
 }
 
