@@ -31,6 +31,7 @@ export class AnswerWatch {
   #heard = false;
   #silentTicks = 0;
   #elapsedMs = 0;
+  #paused: Promise<boolean> | undefined;
   #closed = false;
 
   /**
@@ -56,6 +57,16 @@ export class AnswerWatch {
     this.#heard = true;
   }
 
+  /** Whether the machine is known to be paused. Never rejects. */
+  async isPaused(): Promise<boolean> {
+    try {
+      return await this.#isPaused();
+    } catch {
+      // Whoever cannot tell does not know of a pause.
+      return false;
+    }
+  }
+
   close(): void {
     this.#closed = true;
     clearInterval(this.#timer);
@@ -77,19 +88,17 @@ export class AnswerWatch {
         ),
       );
     } else if (this.#silentTicks >= SILENT_TICKS) {
-      void this.#giveUpUnlessPaused();
+      void this.#giveUpUnlessPaused(this.#paused ?? this.isPaused());
+      this.#paused = undefined;
     } else if (!this.held) {
+      // Asked a tick ahead: whoever is asked may hang as well.
+      if (this.#silentTicks === SILENT_TICKS - 1) this.#paused = this.isPaused();
       this.#ask();
     }
   }
 
-  async #giveUpUnlessPaused(): Promise<void> {
-    let paused = false;
-    try {
-      paused = await this.#isPaused();
-    } catch {
-      // Whoever cannot tell does not know of a pause.
-    }
+  async #giveUpUnlessPaused(answer: Promise<boolean>): Promise<void> {
+    const paused = await answer;
     if (paused) this.#silentTicks = 0;
     if (paused || this.#closed || this.#silentTicks < SILENT_TICKS) return;
     const waitedMs = Math.round(this.#tickMs * SILENT_TICKS);

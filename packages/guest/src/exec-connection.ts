@@ -135,12 +135,14 @@ export class ExecConnection {
         return;
       }
       this.#attach(await connect(this.#connecting.signal));
-    } catch (error) {
-      this.close(
-        error instanceof AgentError
-          ? error
-          : new AgentError("ERR_AGENT_GONE", "cannot connect to the agent", { cause: error }),
-      );
+    } catch (cause) {
+      const error = connectError(cause);
+      // The guest of a paused machine does not take connections; it is asked again until it runs.
+      if (error.code === "ERR_AGENT_TIMEOUT" && !this.#done && (await this.#watch.isPaused())) {
+        await this.#open(connect);
+      } else {
+        this.close(error);
+      }
     }
   }
 
@@ -247,6 +249,21 @@ export class ExecConnection {
     this.#connecting.abort();
     this.#connection?.destroy();
   }
+}
+
+function connectError(cause: unknown): AgentError {
+  if (cause instanceof AgentError) return cause;
+  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  if (code.endsWith("_TIMEOUT")) {
+    return new AgentError("ERR_AGENT_TIMEOUT", "the guest does not take connections; it hangs", {
+      cause,
+    });
+  }
+  if (code.endsWith("_TOO_MANY_CONNECTIONS")) {
+    const message = "the machine has no room for another connection; wait for commands to end";
+    return new AgentError("ERR_EXEC_RESOURCES", message, { cause });
+  }
+  return new AgentError("ERR_AGENT_GONE", "cannot connect to the agent", { cause });
 }
 
 function decodeExit(payload: Buffer): ExitStatus {

@@ -206,14 +206,47 @@ describe("a guest that misbehaves", () => {
     });
   });
 
-  test("and stands still is waited for while it is paused", async ({ skip }) => {
-    if (hypervisor === "qemu") skip("a machine in QEMU cannot be paused");
-    const command = vm.exec(sh("sleep 1; echo done"));
+  test.each([
+    ["hangs", false],
+    ["hangs together with the process that runs it", true],
+  ])(
+    "and %s is given up within 20 seconds",
+    async (_name, whole) => {
+      const processes = descendants(process.pid);
+      const stopped = whole ? processes : processes.slice(-1);
+      const running = vm.spawn(["sleep", "1000"]);
+      await running.pid;
+      const signal = (name: "SIGSTOP" | "SIGCONT") => {
+        for (const pid of stopped) process.kill(pid, name);
+      };
+      signal("SIGSTOP");
+      try {
+        const before = performance.now();
+        await Promise.all([
+          expect(running.exited).rejects.toMatchObject({ code: "ERR_AGENT_TIMEOUT" }),
+          expect(vm.exec(["true"])).rejects.toMatchObject({ code: "ERR_AGENT_TIMEOUT" }),
+        ]);
+        const seconds = (performance.now() - before) / 1000;
+        stdout.write(`given up after ${seconds.toFixed(1)} s\n`);
+        expect(seconds).toBeLessThan(22);
+      } finally {
+        signal("SIGCONT");
+      }
+      expect((await vm.exec(["echo", "back"])).stdout).toBe("back\n");
+    },
+    60_000,
+  );
+
+  test("and stands still is waited for as long as it is paused", async () => {
+    const running = vm.exec(sh("sleep 1; echo done"), { timeoutMs: 10_000 });
+    await vm.exec(["true"]);
     await vm.pause();
-    await sleep(2500);
+    const asked = vm.exec(["echo", "asked"]);
+    await sleep(25_000);
     await vm.resume();
-    expect((await command).stdout).toBe("done\n");
-  });
+    expect((await running).stdout).toBe("done\n");
+    expect((await asked).stdout).toBe("asked\n");
+  }, 60_000);
 });
 
 test("limits hold for a command and its children", async () => {

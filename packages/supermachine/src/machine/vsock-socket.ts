@@ -1,16 +1,17 @@
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { VsockConnector } from "@supermachine/guest";
-import { SupermachineError } from "../errors.js";
+import { SupermachineError, toPlainError } from "../errors.js";
 
 /*
  * A machine's vsock offered to other processes as a Unix socket, in the manner that hybrid vsock made
  * common: a client sends "CONNECT <port>\n", reads "OK <port>\n", and is then connected to that port
- * of the guest.
+ * of the guest; or reads "ERROR <code>\n", with the code of the error, before the end.
  */
 
-const MAX_LINE = 32;
+const MAX_LINE = 64;
 const CONNECT = /^CONNECT (\d{1,10})$/;
+const REFUSED = /^ERROR ([A-Z_]{1,50})$/;
 
 /** Reads up to and including the first newline; what follows stays in the stream. */
 function readLine(stream: Duplex): Promise<string> {
@@ -72,15 +73,21 @@ export async function serveVsock(
     return stream;
   };
   const onClient = async (socket: Socket): Promise<void> => {
+    const gone = new AbortController();
     own(socket).on("error", () => socket.destroy());
+    socket.on("close", () => gone.abort());
     try {
       const port = CONNECT.exec(await readLine(socket))?.[1];
       if (port === undefined) throw new Error("no CONNECT line");
-      const stream = own(await vsock.connect(Number(port)));
+      const stream = own(await vsock.connect(Number(port), { signal: gone.signal }));
+      if (socket.destroyed) {
+        stream.destroy();
+        return;
+      }
       socket.write(`OK ${port}\n`);
       join(socket, stream);
-    } catch {
-      socket.destroy();
+    } catch (error) {
+      socket.end(`ERROR ${toPlainError(error).code}\n`, () => socket.destroy());
     }
   };
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -112,7 +119,10 @@ export class VsockSocket {
       // Until the caller has the stream, readLine() reports its errors.
       socket.on("error", () => {});
       socket.write(`CONNECT ${port}\n`);
-      await readLine(socket);
+      const [, code] = REFUSED.exec(await readLine(socket)) ?? [];
+      if (code !== undefined) {
+        throw new SupermachineError(code, `the guest's vsock port ${port} cannot be reached`);
+      }
       return socket;
     } catch (error) {
       socket.destroy();
