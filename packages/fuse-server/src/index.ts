@@ -33,6 +33,7 @@ export type {
   SessionInfo,
   SetattrRequest,
 } from "./request.js";
-export { Session, type SessionOptions } from "./session.js";
+export { Session } from "./session.js";
+export type { SessionOptions } from "./session-options.js";
 export { type ConnectOptions, connectStream } from "./stream/connect-stream.js";
 export { type ListenOptions, listenStream, StreamServer } from "./stream/listen-stream.js";

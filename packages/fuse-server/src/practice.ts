@@ -30,7 +30,8 @@ import {
   O_WRONLY,
 } from "@supermachine/fuse-protocol";
 import type { FsBackend } from "./backend.js";
-import { Session, type SessionOptions } from "./session.js";
+import { Session } from "./session.js";
+import type { SessionOptions } from "./session-options.js";
 
 /** After this long V8 has compiled most of what requests run through. */
 const DURATION_MS = 300;

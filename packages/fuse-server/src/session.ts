@@ -12,12 +12,10 @@ import {
   FUSE_INTERRUPT,
   FUSE_PASSTHROUGH,
   FUSE_SETXATTR_EXT,
-  fuse_batch_forget_in,
-  fuse_forget_in,
-  fuse_forget_one,
   fuse_in_header,
   fuse_interrupt_in,
   fuse_out_header,
+  type Operation,
   operations,
   printReply,
   printRequest,
@@ -25,13 +23,16 @@ import {
 import type { FsBackend } from "./backend.js";
 import { ClientLedger } from "./client-ledger.js";
 import { FuseError } from "./error.js";
+import { batchForget, forget } from "./forget.js";
 import { IoModes, type PassthroughOptions } from "./io-modes.js";
 import { type Logger, processWarnings } from "./logger.js";
 import { negotiate, type Wishes } from "./negotiate.js";
 import type { OperationHandler, Validity } from "./operations/operation-handler.js";
 import { extendedHandlers, type HandlerTable, handlers } from "./operations/table.js";
+import { PendingRequests } from "./pending-requests.js";
 import type { SessionInfo } from "./request.js";
 import { gather, scatter } from "./scatter.js";
+import type { SessionOptions } from "./session-options.js";
 import { RequestSlot } from "./slot.js";
 
 const BODY = fuse_in_header.size;
@@ -46,59 +47,6 @@ const MAX_PENDING = 16_384;
 /** Idle slots kept for later requests. */
 const IDLE_SLOTS = 64;
 
-export interface SessionOptions {
-  /** How long names may be cached when the backend does not say, in milliseconds. Default 1000. */
-  readonly entryValidMs?: number;
-  /** How long attributes may be cached when the backend does not say, in milliseconds. Default 1000. */
-  readonly attrValidMs?: number;
-  /** The longest write in bytes, 4096..1048576. Default 1 MiB. */
-  readonly maxWrite?: number;
-  /**
-   * Let the kernel collect writes and keep size and mtime (`FUSE_WRITEBACK_CACHE`): faster, and wrong
-   * when anything else changes the files. Default false.
-   */
-  readonly writebackCache?: boolean;
-  /** Let the kernel ask for names and attributes at once, where the backend can. Default true. */
-  readonly readdirplus?: boolean;
-  /** log2 of the alignment of DAX mappings in bytes. Default 12. */
-  readonly mapAlignment?: number;
-  /**
-   * Other sessions use the same backend. Then the end of this one does not call `destroy`: the session
-   * keeps account of what its client holds and gives just that back, and the client cannot forget more
-   * than it was given. `init` is called for each session. Default false.
-   */
-  readonly sharedBackend?: boolean;
-  /** How many nodes the client may hold (ENFILE beyond). Default: as many as the backend gives. */
-  readonly maxNodes?: number;
-  /** How many files and directories it may have open (ENFILE beyond). Default: as many as the backend gives. */
-  readonly maxHandles?: number;
-  /**
-   * The transport can hand open host files to the kernel, where the backend names them
-   * (`OpenReply.passthroughFd`). Not together with `writebackCache`. Default: it cannot.
-   */
-  readonly passthrough?: PassthroughOptions;
-  /**
-   * The transport takes requests through io_uring if the client offers that (`FUSE_OVER_IO_URING`), and
-   * registers its queues as soon as INIT is answered. Default false.
-   */
-  readonly ioUring?: boolean;
-  /**
-   * An interrupt has come for a request that is not pending here: it is answered already, or pending at
-   * another session of the same connection.
-   */
-  readonly onStrayInterrupt?: (unique: bigint) => void;
-  /** The client is the kernel of this host (`SessionInfo.hostKernel`). Default false. */
-  readonly hostKernel?: boolean;
-  /**
-   * The transport gives the same few buffers again and again, and the client cannot change the memory of
-   * a request that is being served. Then requests are read and replies written where they lie, without a
-   * copy, if they are undivided. Default false.
-   */
-  readonly privateBuffers?: boolean;
-  /** Default: warnings on the process. */
-  readonly logger?: Logger;
-}
-
 /**
  * One client's connection to a backend: decodes requests, calls the backend, encodes replies. It knows
  * no transport; one feeds it through {@link Session.handle}. A backend that answers synchronously is
@@ -110,7 +58,7 @@ export class Session implements Disposable {
   readonly #wishes: Wishes;
   readonly #validity: Validity;
   readonly #idle: RequestSlot[] = [];
-  readonly #pending = new Set<RequestSlot>();
+  readonly #pending = new PendingRequests();
   /** Only for sessions that share their backend or have limits: keeping it costs. */
   readonly #ledger: ClientLedger | undefined;
   readonly #sharedBackend: boolean;
@@ -179,7 +127,7 @@ export class Session implements Disposable {
     if (this.#logger.trace !== undefined) this.#traceRequest(slot);
     const operation = operations[slot.opcode];
     if (operation !== undefined && !operation.replies) {
-      this.#notice(slot);
+      this.#notice(slot, operation);
       this.#release(slot, 0);
       return;
     }
@@ -350,7 +298,7 @@ export class Session implements Disposable {
 
   #destroyBackend(): number {
     this.#info = undefined;
-    for (const slot of this.#pending) slot.interrupt();
+    this.#pending.interruptAll();
     if (!this.#sharedBackend) this.#backend.destroy?.();
     if (this.#ledger !== undefined) this.#giveBack(this.#ledger);
     return 0;
@@ -363,11 +311,12 @@ export class Session implements Disposable {
   }
 
   /** Requests without a reply. */
-  #notice(slot: RequestSlot): void {
+  #notice(slot: RequestSlot, operation: Operation): void {
     if (this.#info === undefined || this.#closed) return;
     try {
-      if (slot.opcode === FUSE_FORGET) this.#forget(slot);
-      else if (slot.opcode === FUSE_BATCH_FORGET) this.#batchForget(slot);
+      slot.takeArguments(operation, false, this.#wishes.maxWrite + 4096);
+      if (slot.opcode === FUSE_FORGET) forget(slot, this.#backend, this.#ledger);
+      else if (slot.opcode === FUSE_BATCH_FORGET) batchForget(slot, this.#backend, this.#ledger);
       else if (slot.opcode === FUSE_INTERRUPT) this.#interrupt(slot);
     } catch (error) {
       if (error instanceof FuseError && error.errno === EINVAL) {
@@ -376,53 +325,17 @@ export class Session implements Disposable {
     }
   }
 
-  #take(slot: RequestSlot): void {
-    const operation = operations[slot.opcode];
-    if (operation !== undefined) slot.takeArguments(operation, false, this.#wishes.maxWrite + 4096);
-  }
-
-  #forget(slot: RequestSlot): void {
-    this.#take(slot);
-    this.#forgetNode(slot.nodeid, slot.u64(BODY + fuse_forget_in.offsets.nlookup));
-  }
-
-  #batchForget(slot: RequestSlot): void {
-    this.#take(slot);
-    const count = slot.u32(BODY + fuse_batch_forget_in.offsets.count);
-    const start = slot.records(count * fuse_forget_one.size);
-    const o = fuse_forget_one.offsets;
-    for (let i = 0; i < count; i++) {
-      const at = start + i * fuse_forget_one.size;
-      this.#forgetNode(slot.u64(at + o.nodeid), slot.u64(at + o.nlookup));
-    }
-  }
-
-  #forgetNode(nodeid: number, count: number): void {
-    const taken = this.#ledger?.forget(nodeid, count) ?? count;
-    if (taken > 0) this.#backend.forget?.(nodeid, taken);
-  }
-
   /** A request that has been answered meanwhile is none of the pending: nothing to do then. */
   #interrupt(slot: RequestSlot): void {
-    this.#take(slot);
     const low = slot.u32(BODY + fuse_interrupt_in.offsets.unique);
     const high = slot.u32(BODY + fuse_interrupt_in.offsets.unique + 4);
-    if (this.#interruptPending(low, high) || this.#onStrayInterrupt === undefined) return;
-    this.#onStrayInterrupt((BigInt(high) << 32n) | BigInt(low));
-  }
-
-  #interruptPending(low: number, high: number): boolean {
-    for (const other of this.#pending) {
-      if (other.uniqueLow !== low || other.uniqueHigh !== high) continue;
-      other.interrupt();
-      return true;
-    }
-    return false;
+    if (this.#pending.interrupt(low, high)) return;
+    this.#onStrayInterrupt?.((BigInt(high) << 32n) | BigInt(low));
   }
 
   /** Interrupts a pending request; false when none has that id. See {@link SessionOptions.onStrayInterrupt}. */
   interrupt(unique: bigint): boolean {
-    return this.#interruptPending(Number(unique & 0xffff_ffffn), Number(unique >> 32n));
+    return this.#pending.interrupt(Number(unique & 0xffff_ffffn), Number(unique >> 32n));
   }
 
   #traceRequest(slot: RequestSlot): void {
