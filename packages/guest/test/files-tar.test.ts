@@ -239,6 +239,19 @@ describe("unpacking", () => {
     },
   );
 
+  it("follows the links of the directory, as if that were the root", async () => {
+    mkdirSync(join(target, "usr/lib"), { recursive: true });
+    symlinkSync("usr/lib", join(target, "lib"));
+    symlinkSync("/usr/lib", join(target, "lib64"));
+    mkdirSync(join(source, "lib"));
+    mkdirSync(join(source, "lib64"));
+    writeFileSync(join(source, "lib/a"), "");
+    writeFileSync(join(source, "lib64/b"), "");
+    await unpack(tar(["-cf", "-", "-C", source, "."]));
+    expect(readdirSync(join(target, "usr/lib")).sort()).toEqual(["a", "b"]);
+    expect(readlinkSync(join(target, "lib64"))).toBe("/usr/lib");
+  });
+
   it("does not make hard links to files outside", async () => {
     writeFileSync(join(directory, "secret"), "secret");
     const base = join(directory, "archive.tar");

@@ -122,9 +122,12 @@ describe(`supermachine cp with a machine on ${hypervisor}`, () => {
   });
 
   test("leaves no process in the guest when it is killed", async () => {
-    writeFileSync(join(here, "large"), Buffer.alloc(300 << 20));
-    const child = launch(["large", "box:/work"]);
+    writeFileSync(join(here, "large"), Buffer.alloc(1_000_000));
+    const archive = execFileSync("tar", ["-cf", "-", "-C", here, "large"]);
+    const child = launch(["-", "box:/work"]);
     const ended = once(child, "close");
+    child.stdin?.on("error", () => {});
+    child.stdin?.write(archive.subarray(0, 500_000));
     await expect.poll(() => vm.files.exists("/work/large"), { timeout: 20_000 }).toBe(true);
     const unpacking = () => inGuest("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '/work/large'");
     expect(await unpacking()).toBe("1\n");
