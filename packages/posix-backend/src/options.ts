@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { PosixBackendError } from "./error.js";
-import { getrlimit } from "./platform/host.js";
+import { getrlimit, isPortable } from "./platform/host.js";
 import { RLIMIT_NOFILE } from "./syscalls/constants.js";
 import { rlimitStruct } from "./syscalls/structs.js";
 
@@ -119,8 +119,8 @@ export interface PosixBackendOptions {
    */
   readonly maxHandles?: number;
   /**
-   * How many fds nodes may take beside open files; a node in use that has none is opened again. Default: half
-   * of the process's limit, and at most 32,768.
+   * How many fds nodes may take beside open files; a node in use that has none is opened again. On macOS as many
+   * directories may be open as well. Default: half of the process's limit (on macOS a quarter), and at most 32,768.
    */
   readonly maxFds?: number;
 }
@@ -193,6 +193,8 @@ function choiceOption<T extends string>(name: string, value: T, choices: readonl
 /** Checks options and fills in defaults. Throws `PosixBackendError` `ERR_POSIX_OPTION`. */
 export function settingsOf(options: PosixBackendOptions): Settings {
   const limit = fdLimit();
+  // Where there is no O_PATH, a node may keep its directory open as well.
+  const forNodes = isPortable ? limit >> 2 : limit >> 1;
   const cache = choiceOption("cache", options.cache ?? "auto", cachePolicies);
   const [valid, negative] = cacheTimes[cache];
   return {
@@ -226,6 +228,6 @@ export function settingsOf(options: PosixBackendOptions): Settings {
       options.maxHandles,
       Math.max(16, Math.min(limit >> 2, MAX_HANDLES)),
     ),
-    maxFds: countOption("maxFds", options.maxFds, Math.max(16, Math.min(limit >> 1, MAX_FDS))),
+    maxFds: countOption("maxFds", options.maxFds, Math.max(16, Math.min(forNodes, MAX_FDS))),
   };
 }

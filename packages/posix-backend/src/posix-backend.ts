@@ -1,18 +1,10 @@
-import {
-  FUSE_RELEASE_FLOCK_UNLOCK,
-  O_TRUNC,
-  RENAME_EXCHANGE,
-  S_IFDIR,
-} from "@supermachine/fuse-protocol";
+import { RENAME_EXCHANGE, S_IFDIR } from "@supermachine/fuse-protocol";
 import type {
   AttrReply,
   BackendFeatures,
-  DirectoryPlusSink,
-  DirectorySink,
   EntryReply,
   FsBackend,
   Notifier,
-  OpenReply,
   RequestContext,
   Result,
   SessionInfo,
@@ -22,10 +14,8 @@ import type {
 } from "@supermachine/fuse-server";
 import { PosixBackendError } from "./error.js";
 import { ROOT_NODEID } from "./nodes/inode-table.js";
+import { OpenFilesBackend } from "./open-files-backend.js";
 import * as attributes from "./operations/attributes.js";
-import * as directories from "./operations/directories.js";
-import * as fileData from "./operations/file-data.js";
-import * as files from "./operations/files.js";
 import { HostLocks } from "./operations/host-locks.js";
 import * as namespace from "./operations/namespace.js";
 import * as xattrs from "./operations/xattrs.js";
@@ -60,17 +50,10 @@ function requirePlatform(): void {
  * using backend = new PosixBackend("/srv/project", { readOnly: true });
  * ```
  */
-export class PosixBackend implements FsBackend, Disposable {
+export class PosixBackend extends OpenFilesBackend implements FsBackend, Disposable {
   readonly features: BackendFeatures;
-  // Absent where the client's kernel does better without: it asks for those that there are.
-  flush?: NonNullable<FsBackend["flush"]>;
-  getlk?: NonNullable<FsBackend["getlk"]>;
-  setlk?: NonNullable<FsBackend["setlk"]>;
-  flock?: NonNullable<FsBackend["flock"]>;
-  readonly #share: Share;
-  #locks: HostLocks | undefined;
-  /** Every operation whose answer or effect the client will remember passes by it. */
-  readonly #watcher: WatchRecorder | undefined;
+  /** @internal */
+  protected readonly watcher: WatchRecorder | undefined;
 
   /**
    * @param root - The directory to share; symbolic links in this path are followed, once. Or the memory of
@@ -86,60 +69,40 @@ export class PosixBackend implements FsBackend, Disposable {
   ) {
     requirePlatform();
     const settings = settingsOf(options);
+    const share = new Share(root, settings);
+    super(share, settings.locks ? new HostLocks(share) : undefined);
     this.features = {
       killPrivileges: settings.killpriv,
       posixAcl: settings.posixAcl,
       appliesUmask: settings.posixAcl,
       writebackCache: settings.writeback,
     };
-    this.#share = new Share(root, settings);
-    if (settings.locks) this.#takeLocks(new HostLocks(this.#share));
-    if (settings.locks || this.#share.reportsAtClose) {
-      this.flush = (ctx, nodeid, fh) => {
-        this.#locks?.drop("record", nodeid, ctx.lockOwner);
-        return fileData.flush(this.#share, fh);
-      };
-    }
     if (!settings.watch) return;
     try {
-      const { inodes } = this.#share;
-      this.#watcher =
+      const { inodes } = this.share;
+      this.watcher =
         watcher === undefined ? watchAlone(inodes, settings) : watchFor(watcher, inodes, settings);
     } catch (error) {
-      this.#share.close();
+      this.share.close();
       throw error;
     }
   }
 
-  #takeLocks(locks: HostLocks): void {
-    this.#locks = locks;
-    this.getlk = (_ctx, nodeid, _fh, lock, reply) => locks.test(nodeid, lock, reply);
-    this.setlk = (ctx, nodeid, fh, lock, wait) =>
-      locks.set("record", nodeid, fh, lock, wait ? ctx.signal : undefined);
-    this.flock = (ctx, nodeid, fh, lock, wait) =>
-      locks.set("file", nodeid, fh, lock, wait ? ctx.signal : undefined);
-  }
-
-  /** For backends that extend this one. @internal */
-  protected get share(): Share {
-    return this.#share;
-  }
-
   /** How many nodes the client holds, the root included. */
   get inodeCount(): number {
-    return this.#share.inodes.size;
+    return this.share.inodes.size;
   }
 
   /** How many files and directories the client has open. */
   get handleCount(): number {
-    return this.#share.handles.size;
+    return this.share.handles.size;
   }
 
   /** Releases every fd; later operations fail with ESTALE or EBADF. */
   close(): void {
-    this.#watcher?.close();
-    this.#locks?.clear();
-    this.#share.close();
+    this.watcher?.close();
+    this.locks?.clear();
+    this.share.close();
   }
 
   [Symbol.dispose](): void {
@@ -147,7 +110,7 @@ export class PosixBackend implements FsBackend, Disposable {
   }
 
   attachNotifier(notifier: Notifier): void {
-    this.#watcher?.attach(notifier);
+    this.watcher?.attach(notifier);
   }
 
   /**
@@ -155,7 +118,7 @@ export class PosixBackend implements FsBackend, Disposable {
    * The client must be at rest.
    */
   saveNodes(): Uint8Array {
-    return snapshot.saveNodes(this.#share);
+    return snapshot.saveNodes(this.share);
   }
 
   /**
@@ -166,36 +129,36 @@ export class PosixBackend implements FsBackend, Disposable {
    * @throws {@link PosixBackendError} with `ERR_POSIX_NODES`, for bytes that are anything else.
    */
   restoreNodes(saved: Uint8Array): void {
-    snapshot.restoreNodes(this.#share, saved);
+    snapshot.restoreNodes(this.share, saved);
   }
 
   init(info: SessionInfo): void {
-    this.#share.agree(info);
-    this.#watcher?.start(ROOT_NODEID);
+    this.share.agree(info);
+    this.watcher?.start(ROOT_NODEID);
   }
 
   destroy(): void {
-    this.#watcher?.stop();
-    this.#locks?.clear();
-    this.#share.reset();
+    this.watcher?.stop();
+    this.locks?.clear();
+    this.share.reset();
   }
 
   lookup(_ctx: RequestContext, parent: number, name: string, reply: EntryReply): number {
-    const result = namespace.lookup(this.#share, parent, name, reply);
-    if (result === 0) this.#watcher?.entry(parent, name, reply);
+    const result = namespace.lookup(this.share, parent, name, reply);
+    if (result === 0) this.watcher?.entry(parent, name, reply);
     return result;
   }
 
   forget(nodeid: number, count: number): void {
-    const { inodes } = this.#share;
-    const watched = this.#watcher !== undefined && inodes.type(nodeid) === S_IFDIR;
+    const { inodes } = this.share;
+    const watched = this.watcher !== undefined && inodes.type(nodeid) === S_IFDIR;
     inodes.forget(nodeid, count);
-    if (watched && inodes.type(nodeid) === 0) this.#watcher?.forgotten(nodeid);
+    if (watched && inodes.type(nodeid) === 0) this.watcher?.forgotten(nodeid);
   }
 
   getattr(_ctx: RequestContext, nodeid: number, fh: number | undefined, reply: AttrReply): number {
-    const result = attributes.getattr(this.#share, nodeid, fh, reply);
-    if (result === 0) this.#watcher?.attributes(nodeid, reply);
+    const result = attributes.getattr(this.share, nodeid, fh, reply);
+    if (result === 0) this.watcher?.attributes(nodeid, reply);
     return result;
   }
 
@@ -206,9 +169,9 @@ export class PosixBackend implements FsBackend, Disposable {
     request: SetattrRequest,
     reply: AttrReply,
   ): number {
-    this.#watcher?.clientChanges(nodeid);
-    const result = attributes.setattr(this.#share, ctx, nodeid, fh, request, reply);
-    if (result === 0) this.#watcher?.attributes(nodeid, reply);
+    this.watcher?.clientChanges(nodeid);
+    const result = attributes.setattr(this.share, ctx, nodeid, fh, request, reply);
+    if (result === 0) this.watcher?.attributes(nodeid, reply);
     return result;
   }
 
@@ -220,13 +183,13 @@ export class PosixBackend implements FsBackend, Disposable {
     _mask: number,
     reply: StatxReply,
   ): number {
-    const result = attributes.statx(this.#share, nodeid, fh, reply);
-    if (result === 0) this.#watcher?.statx(nodeid, reply);
+    const result = attributes.statx(this.share, nodeid, fh, reply);
+    if (result === 0) this.watcher?.statx(nodeid, reply);
     return result;
   }
 
   readlink(_ctx: RequestContext, nodeid: number, target: Uint8Array): number {
-    return namespace.readlink(this.#share, nodeid, target);
+    return namespace.readlink(this.share, nodeid, target);
   }
 
   symlink(
@@ -236,9 +199,9 @@ export class PosixBackend implements FsBackend, Disposable {
     target: string,
     reply: EntryReply,
   ): number {
-    this.#watcher?.clientChanges(parent);
-    const result = namespace.symlink(this.#share, ctx, parent, name, target, reply);
-    if (result === 0) this.#watcher?.made(parent, name, reply);
+    this.watcher?.clientChanges(parent);
+    const result = namespace.symlink(this.share, ctx, parent, name, target, reply);
+    if (result === 0) this.watcher?.made(parent, name, reply);
     return result;
   }
 
@@ -251,9 +214,9 @@ export class PosixBackend implements FsBackend, Disposable {
     umask: number,
     reply: EntryReply,
   ): number {
-    this.#watcher?.clientChanges(parent);
-    const result = namespace.mknod(this.#share, ctx, parent, name, mode, rdev, umask, reply);
-    if (result === 0) this.#watcher?.made(parent, name, reply);
+    this.watcher?.clientChanges(parent);
+    const result = namespace.mknod(this.share, ctx, parent, name, mode, rdev, umask, reply);
+    if (result === 0) this.watcher?.made(parent, name, reply);
     return result;
   }
 
@@ -265,23 +228,23 @@ export class PosixBackend implements FsBackend, Disposable {
     umask: number,
     reply: EntryReply,
   ): number {
-    this.#watcher?.clientChanges(parent);
-    const result = namespace.mkdir(this.#share, ctx, parent, name, mode, umask, reply);
-    if (result === 0) this.#watcher?.made(parent, name, reply);
+    this.watcher?.clientChanges(parent);
+    const result = namespace.mkdir(this.share, ctx, parent, name, mode, umask, reply);
+    if (result === 0) this.watcher?.made(parent, name, reply);
     return result;
   }
 
   unlink(_ctx: RequestContext, parent: number, name: string): number {
-    this.#watcher?.clientChanges(parent);
-    const result = namespace.unlink(this.#share, parent, name);
-    if (result === 0) this.#watcher?.nameRemoved(parent, name);
+    this.watcher?.clientChanges(parent);
+    const result = namespace.unlink(this.share, parent, name);
+    if (result === 0) this.watcher?.nameRemoved(parent, name);
     return result;
   }
 
   rmdir(_ctx: RequestContext, parent: number, name: string): number {
-    this.#watcher?.clientChanges(parent);
-    const result = namespace.rmdir(this.#share, parent, name);
-    if (result === 0) this.#watcher?.nameRemoved(parent, name);
+    this.watcher?.clientChanges(parent);
+    const result = namespace.rmdir(this.share, parent, name);
+    if (result === 0) this.watcher?.nameRemoved(parent, name);
     return result;
   }
 
@@ -293,12 +256,12 @@ export class PosixBackend implements FsBackend, Disposable {
     newName: string,
     flags: number,
   ): number {
-    this.#watcher?.clientChanges(parent);
-    this.#watcher?.clientChanges(newParent);
-    const result = namespace.rename(this.#share, ctx, parent, name, newParent, newName, flags);
+    this.watcher?.clientChanges(parent);
+    this.watcher?.clientChanges(newParent);
+    const result = namespace.rename(this.share, ctx, parent, name, newParent, newName, flags);
     if (result === 0) {
       const exchange = (flags & RENAME_EXCHANGE) !== 0;
-      this.#watcher?.nameMoved(parent, name, newParent, newName, exchange);
+      this.watcher?.nameMoved(parent, name, newParent, newName, exchange);
     }
     return result;
   }
@@ -310,172 +273,22 @@ export class PosixBackend implements FsBackend, Disposable {
     newName: string,
     reply: EntryReply,
   ): number {
-    this.#watcher?.clientChanges(newParent);
-    const result = namespace.link(this.#share, nodeid, newParent, newName, reply);
-    if (result === 0) this.#watcher?.made(newParent, newName, reply);
+    this.watcher?.clientChanges(newParent);
+    const result = namespace.link(this.share, nodeid, newParent, newName, reply);
+    if (result === 0) this.watcher?.made(newParent, newName, reply);
     return result;
-  }
-
-  open(
-    ctx: RequestContext,
-    nodeid: number,
-    flags: number,
-    reply: OpenReply,
-    openFlags: number,
-  ): number {
-    if ((flags & O_TRUNC) !== 0) this.#watcher?.clientChanges(nodeid);
-    return files.open(this.#share, ctx, nodeid, flags, openFlags, reply);
-  }
-
-  create(
-    ctx: RequestContext,
-    parent: number,
-    name: string,
-    mode: number,
-    umask: number,
-    flags: number,
-    reply: EntryReply,
-    opened: OpenReply,
-    openFlags: number,
-  ): number {
-    this.#watcher?.clientChanges(parent);
-    const result = files.create(
-      this.#share,
-      ctx,
-      parent,
-      name,
-      mode,
-      umask,
-      flags,
-      reply,
-      opened,
-      openFlags,
-    );
-    if (result === 0) this.#watcher?.made(parent, name, reply);
-    return result;
-  }
-
-  tmpfile(
-    ctx: RequestContext,
-    parent: number,
-    mode: number,
-    umask: number,
-    flags: number,
-    reply: EntryReply,
-    opened: OpenReply,
-  ): number {
-    return files.tmpfile(this.#share, ctx, parent, mode, umask, flags, reply, opened);
-  }
-
-  read(
-    _ctx: RequestContext,
-    _nodeid: number,
-    fh: number,
-    offset: number,
-    buffers: readonly Uint8Array[],
-  ): Result {
-    return fileData.read(this.#share, fh, offset, buffers);
-  }
-
-  write(
-    ctx: RequestContext,
-    nodeid: number,
-    fh: number,
-    offset: number,
-    buffers: readonly Uint8Array[],
-    writeFlags: number,
-  ): number {
-    this.#watcher?.clientChanges(nodeid);
-    return fileData.write(this.#share, ctx, fh, offset, buffers, writeFlags);
-  }
-
-  release(ctx: RequestContext, nodeid: number, fh: number, _flags = 0, releaseFlags = 0): number {
-    this.#share.handles.release(fh);
-    this.#locks?.closed(nodeid, fh);
-    if ((releaseFlags & FUSE_RELEASE_FLOCK_UNLOCK) !== 0) {
-      this.#locks?.drop("file", nodeid, ctx.lockOwner);
-    }
-    return 0;
-  }
-
-  fsync(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): Result {
-    return fileData.fsync(this.#share, fh, dataOnly);
-  }
-
-  fallocate(
-    ctx: RequestContext,
-    nodeid: number,
-    fh: number,
-    mode: number,
-    offset: number,
-    length: number,
-  ): Result {
-    this.#watcher?.clientChanges(nodeid);
-    return fileData.fallocate(this.#share, ctx, fh, mode, offset, length);
-  }
-
-  lseek(_ctx: RequestContext, _nodeid: number, fh: number, offset: number, whence: number): number {
-    return fileData.lseek(this.#share, fh, offset, whence);
-  }
-
-  copyFileRange(
-    ctx: RequestContext,
-    _nodeid: number,
-    fh: number,
-    offset: number,
-    nodeidOut: number,
-    fhOut: number,
-    offsetOut: number,
-    length: number,
-  ): Result {
-    this.#watcher?.clientChanges(nodeidOut);
-    return fileData.copyFileRange(this.#share, ctx, fh, offset, fhOut, offsetOut, length);
-  }
-
-  opendir(_ctx: RequestContext, nodeid: number, _flags: number, reply: OpenReply): number {
-    return directories.opendir(this.#share, nodeid, reply);
-  }
-
-  readdir(
-    _ctx: RequestContext,
-    nodeid: number,
-    fh: number,
-    offset: number,
-    sink: DirectorySink,
-  ): number {
-    return directories.readdir(this.#share, nodeid, fh, offset, sink);
-  }
-
-  readdirplus(
-    _ctx: RequestContext,
-    nodeid: number,
-    fh: number,
-    offset: number,
-    sink: DirectoryPlusSink,
-  ): number {
-    const told = this.#watcher?.listing(nodeid, sink) ?? sink;
-    return directories.readdirplus(this.#share, nodeid, fh, offset, told);
-  }
-
-  releasedir(_ctx: RequestContext, _nodeid: number, fh: number): number {
-    this.#share.handles.release(fh);
-    return 0;
-  }
-
-  fsyncdir(_ctx: RequestContext, _nodeid: number, fh: number, dataOnly: boolean): Result {
-    return fileData.fsyncdir(this.#share, fh, dataOnly);
   }
 
   statfs(_ctx: RequestContext, nodeid: number, reply: StatfsReply): number {
-    return attributes.statfs(this.#share, nodeid, reply);
+    return attributes.statfs(this.share, nodeid, reply);
   }
 
   access(ctx: RequestContext, nodeid: number, mask: number): number {
-    return attributes.access(this.#share, ctx, nodeid, mask);
+    return attributes.access(this.share, ctx, nodeid, mask);
   }
 
   syncfs(_ctx: RequestContext, nodeid: number): Result {
-    return attributes.syncfs(this.#share, nodeid);
+    return attributes.syncfs(this.share, nodeid);
   }
 
   setxattr(
@@ -486,18 +299,18 @@ export class PosixBackend implements FsBackend, Disposable {
     flags: number,
     setxattrFlags = 0,
   ): number {
-    return xattrs.setxattr(this.#share, nodeid, name, value, flags, setxattrFlags);
+    return xattrs.setxattr(this.share, nodeid, name, value, flags, setxattrFlags);
   }
 
   getxattr(_ctx: RequestContext, nodeid: number, name: string, value: Uint8Array): number {
-    return xattrs.getxattr(this.#share, nodeid, name, value);
+    return xattrs.getxattr(this.share, nodeid, name, value);
   }
 
   listxattr(ctx: RequestContext, nodeid: number, list: Uint8Array): number {
-    return xattrs.listxattr(this.#share, ctx, nodeid, list);
+    return xattrs.listxattr(this.share, ctx, nodeid, list);
   }
 
   removexattr(_ctx: RequestContext, nodeid: number, name: string): number {
-    return xattrs.removexattr(this.#share, nodeid, name);
+    return xattrs.removexattr(this.share, nodeid, name);
   }
 }

@@ -1,26 +1,19 @@
-import { ENFILE, EOPNOTSUPP, ESTALE } from "@supermachine/fuse-protocol";
+import { ENFILE, ESTALE } from "@supermachine/fuse-protocol";
 import type { InodeFileHandles } from "../options.js";
 import { FileHandle } from "./file-handle.js";
-import { IdentityIndex } from "./identity-index.js";
-import { NodeFds, type OpenFileOf } from "./node-fds.js";
-import { type Link, NodeFinder, UNSURE } from "./node-finder.js";
+import type { NodeFds, OpenFileOf } from "./node-fds.js";
+import { type Link, type NodeFinder, UNSURE } from "./node-finder.js";
 import { header, type NodeMemory, record } from "./node-memory.js";
-import { kindOf, metaOf, NodeKind, typeOf, volumeOf } from "./node-record.js";
-import { RecordedNames } from "./recorded-names.js";
-import {
-  generationOfNodeid,
-  heldSlot,
-  nodeidOf,
-  SlotAllocator,
-  slotOfNodeid,
-} from "./slot-allocator.js";
+import { kindOf, NodeKind, typeOf, volumeOf } from "./node-record.js";
+import { MAX_LOOKUPS, NodeRecords, ROOT_SLOT } from "./node-records.js";
+import { NodeRevival } from "./node-revival.js";
+import type { RecordedNames } from "./recorded-names.js";
+import { heldSlot } from "./slot-allocator.js";
 import type { StatBuffer } from "./stat-buffer.js";
-import { VolumeTable } from "./volume-table.js";
+import type { VolumeTable } from "./volume-table.js";
 
-export const ROOT_NODEID = 1;
-const ROOT_SLOT = 1;
-/** A node looked up so often is never forgotten; its lookups are no longer counted. */
-const MAX_LOOKUPS = 0xffff_ffff;
+export { ROOT_NODEID } from "./node-records.js";
+
 /** For what is not kept by name. */
 const NO_NAME = new Uint8Array(1);
 
@@ -35,14 +28,14 @@ const NO_NAME = new Uint8Array(1);
  */
 export class InodeTable {
   readonly #memory: NodeMemory;
-  readonly #policy: InodeFileHandles;
-  readonly #slots: SlotAllocator;
-  readonly #index: IdentityIndex;
+  readonly #records: NodeRecords;
   readonly #volumes: VolumeTable;
   readonly #names: RecordedNames;
   readonly #finder: NodeFinder;
   readonly #fds: NodeFds;
   readonly #handle = new FileHandle();
+  /** For clients that go on with nodes of before. */
+  readonly revival: NodeRevival;
 
   constructor(
     memory: NodeMemory,
@@ -51,27 +44,19 @@ export class InodeTable {
     policy: InodeFileHandles,
     openFileOf: OpenFileOf,
   ) {
+    const records = new NodeRecords(memory, thread, procFd, policy, openFileOf);
     this.#memory = memory;
-    this.#policy = policy;
-    this.#slots = new SlotAllocator(memory);
-    this.#index = new IdentityIndex(memory);
-    this.#volumes = new VolumeTable(memory, procFd, policy !== "never");
-    this.#names = new RecordedNames(memory, this.#slots);
-    this.#finder = new NodeFinder(memory, this.#index, this.#names);
-    this.#fds = new NodeFds(memory, thread, procFd, this.#volumes, this.#names, openFileOf);
+    this.#records = records;
+    this.#volumes = records.volumes;
+    this.#names = records.names;
+    this.#finder = records.finder;
+    this.#fds = records.fds;
+    this.revival = new NodeRevival(records);
   }
 
   /** Makes the inode of `rootFd` the root, and takes over `rootFd`. Once, before anything else. */
   setRoot(rootFd: number, stat: StatBuffer): void {
-    const volume = this.#volumes.add(rootFd, stat);
-    // Slot 0 stands for "none".
-    this.#slots.claim(0, 0);
-    this.#slots.claim(ROOT_SLOT, 0);
-    const at = this.#memory.recordAt(ROOT_SLOT);
-    this.#describe(at, stat, metaOf(NodeKind.pinned, stat.mode, volume), 1);
-    this.#fds.pin(ROOT_SLOT, rootFd);
-    this.#memory.add(header.nodes, 1);
-    this.#index.insert(ROOT_SLOT);
+    this.#records.setRoot(rootFd, stat);
   }
 
   /** How many nodes there are, the root included. */
@@ -113,7 +98,7 @@ export class InodeTable {
     this.#memory.lock();
     const volume = this.#volumes.find(stat);
     const slot = volume < 0 ? 0 : this.#finder.firstWithNumber(volume, stat.inoLow, stat.inoHigh);
-    const nodeid = slot === 0 ? undefined : this.#nodeidOf(slot);
+    const nodeid = slot === 0 ? undefined : this.#records.nodeidOf(slot);
     this.#memory.unlock();
     return nodeid;
   }
@@ -121,8 +106,8 @@ export class InodeTable {
   /** Every node that the client holds, the root included. */
   nodeids(): number[] {
     const nodeids: number[] = [];
-    this.#slots.forEach((slot) => {
-      if (this.#isNode(slot)) nodeids.push(this.#nodeidOf(slot));
+    this.#records.slots.forEach((slot) => {
+      if (this.#records.isNode(slot)) nodeids.push(this.#records.nodeidOf(slot));
     });
     return nodeids;
   }
@@ -132,7 +117,7 @@ export class InodeTable {
     const slot = heldSlot(this.#memory, nodeid);
     if (slot === 0) return -ESTALE;
     this.#memory.lock();
-    this.#countLookup(slot);
+    this.#records.countLookup(slot);
     this.#memory.unlock();
     return nodeid;
   }
@@ -159,8 +144,8 @@ export class InodeTable {
     const meta = slot > 0 ? memory.read(memory.recordAt(slot) + record.meta) : 0;
     // The name of a node that is found by name must be noted, which takes the long way.
     const isHeld = slot > 0 && kindOf(meta) !== NodeKind.named;
-    if (isHeld) this.#countLookup(slot);
-    const nodeid = isHeld ? this.#nodeidOf(slot) : 0;
+    if (isHeld) this.#records.countLookup(slot);
+    const nodeid = isHeld ? this.#records.nodeidOf(slot) : 0;
     memory.unlock();
     return nodeid;
   }
@@ -190,66 +175,12 @@ export class InodeTable {
     if (slot === 0) return undefined;
     const volume = volumeOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
     const found = this.#finder.firstWithNumber(volume, ino >>> 0, Math.floor(ino / 0x1_0000_0000));
-    return found === 0 ? undefined : this.#nodeidOf(found);
+    return found === 0 ? undefined : this.#records.nodeidOf(found);
   }
 
   /** Whether nodes are on more than one volume. */
   get hasSubmounts(): boolean {
     return this.#volumes.count > 1;
-  }
-
-  /** A generation that no node has had: for {@link reserve}. */
-  nextGeneration(): number {
-    return this.#slots.nextFloor();
-  }
-
-  /**
-   * Adds a node that the client holds from before, with its inode gone until {@link revive} finds it; the
-   * root is there. False when there is no room for it.
-   */
-  reserve(nodeid: number, type: number, lookups: number): boolean {
-    if (nodeid === ROOT_NODEID) return true;
-    const slot = slotOfNodeid(nodeid);
-    if (!this.#slots.claim(slot, generationOfNodeid(nodeid))) return false;
-    const at = this.#memory.recordAt(slot);
-    this.#memory.write(at + record.lookups, lookups);
-    this.#memory.write(at + record.meta, metaOf(NodeKind.gone, type, 0));
-    this.#memory.add(header.nodes, 1);
-    return true;
-  }
-
-  /** Whether the table is large enough for a node with this number. */
-  hasRoomFor(nodeid: number): boolean {
-    return slotOfNodeid(nodeid) < this.#memory.slots;
-  }
-
-  /** New nodes get generations from `floor` on. */
-  raiseGenerations(floor: number): void {
-    this.#slots.raiseFloor(floor);
-  }
-
-  /** The inode of a reserved node is found again. As {@link adopt}; 0, or a negated errno. */
-  revive(nodeid: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): number {
-    const memory = this.#memory;
-    const isNewVolume = this.#volumes.find(stat) < 0;
-    const volume = isNewVolume ? this.#volumes.add(fd, stat) : this.#volumes.find(stat);
-    memory.lock();
-    // Two nodes with one inode there cannot be: the name leads to another file than it did.
-    const isTaken =
-      volume >= 0 && this.#finder.firstWithNumber(volume, stat.inoLow, stat.inoHigh) !== 0;
-    const lookups = this.lookups(nodeid);
-    let result = volume < 0 ? -ENFILE : isTaken ? -ESTALE : 0;
-    const slot = slotOfNodeid(nodeid);
-    if (result === 0) result = this.#fill(slot, fd, stat, volume, undefined, parent, name, lookups);
-    if (result < 0) {
-      this.#fds.discard(fd);
-      const gone = metaOf(NodeKind.gone, stat.mode, 0);
-      memory.write(memory.recordAt(slot) + record.meta, gone);
-    }
-    if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
-    memory.unlock();
-    this.#fds.closeDiscarded();
-    return result;
   }
 
   /** Whether there are nodes that must be told of new names, with {@link rename}. */
@@ -276,7 +207,7 @@ export class InodeTable {
     this.#memory.lock();
     const lookupsAt = this.#memory.recordAt(slot) + record.lookups;
     const lookups = this.#memory.read(lookupsAt);
-    if (lookups <= count) this.#remove(slot);
+    if (lookups <= count) this.#records.remove(slot);
     else if (lookups !== MAX_LOOKUPS) this.#memory.write(lookupsAt, lookups - count);
     this.#memory.unlock();
     this.#fds.closeDiscarded();
@@ -284,8 +215,8 @@ export class InodeTable {
 
   /** Forgets everything but the root. No other thread may be at work. */
   clear(): void {
-    this.#slots.forEach((slot) => {
-      if (slot !== ROOT_SLOT && this.#isNode(slot)) this.#remove(slot);
+    this.#records.slots.forEach((slot) => {
+      if (slot !== ROOT_SLOT && this.#records.isNode(slot)) this.#records.remove(slot);
     });
     this.#fds.closeDiscarded();
   }
@@ -301,23 +232,8 @@ export class InodeTable {
   /** Forgets everything and closes every fd. */
   close(): void {
     this.clear();
-    this.#remove(ROOT_SLOT);
+    this.#records.remove(ROOT_SLOT);
     this.#fds.closeDiscarded();
-  }
-
-  #isNode(slot: number): boolean {
-    const kind = kindOf(this.#memory.read(this.#memory.recordAt(slot) + record.meta));
-    return kind !== 0 && kind !== NodeKind.name;
-  }
-
-  #nodeidOf(slot: number): number {
-    return nodeidOf(slot, this.#memory.read(this.#memory.recordAt(slot) + record.generation));
-  }
-
-  #countLookup(slot: number): void {
-    const at = this.#memory.recordAt(slot) + record.lookups;
-    const lookups = this.#memory.read(at);
-    if (lookups !== MAX_LOOKUPS) this.#memory.write(at, lookups + 1);
   }
 
   #adopt(
@@ -357,12 +273,12 @@ export class InodeTable {
         this.#found(slot, fd, stat, parent, name);
         result = slot;
       } else {
-        result = volume < 0 ? -ENFILE : this.#insert(fd, stat, volume, link, parent, name);
+        result = volume < 0 ? -ENFILE : this.#records.insert(fd, stat, volume, link, parent, name);
         if (result < 0) this.#fds.discard(fd);
       }
-      if (isNewVolume && volume >= 0) this.#releaseVolume(volume);
+      if (isNewVolume && volume >= 0) this.#records.releaseVolume(volume);
     }
-    const nodeid = result < 0 ? result : this.#nodeidOf(result);
+    const nodeid = result < 0 ? result : this.#records.nodeidOf(result);
     memory.unlock();
     this.#fds.closeDiscarded();
     return nodeid;
@@ -370,100 +286,11 @@ export class InodeTable {
 
   /** A node that is there was looked up once more. */
   #found(slot: number, fd: number, stat: StatBuffer, parent: number, name: Uint8Array): void {
-    this.#countLookup(slot);
+    this.#records.countLookup(slot);
     const meta = this.#memory.read(this.#memory.recordAt(slot) + record.meta);
     if (kindOf(meta) === NodeKind.named && parent !== 0) {
       this.#names.record(slot, parent, name, [stat.birthSeconds, stat.birthNanoseconds]);
     }
     this.#fds.keep(slot, fd);
-  }
-
-  /** The slot of a new node; or a negated errno, with `fd` left to the caller. */
-  #insert(
-    fd: number,
-    stat: StatBuffer,
-    volume: number,
-    link: Link | undefined,
-    parent: number,
-    name: Uint8Array,
-  ): number {
-    const slot = this.#slots.take();
-    if (slot === 0) return -ENFILE;
-    this.#memory.add(header.nodes, 1);
-    const result = this.#fill(slot, fd, stat, volume, link, parent, name, 1);
-    if (result === 0) return slot;
-    this.#memory.add(header.nodes, -1);
-    this.#slots.give(slot);
-    return result;
-  }
-
-  /** Describes a node in a slot that is its own; 0, or a negated errno with `fd` left to the caller. */
-  #fill(
-    slot: number,
-    fd: number,
-    stat: StatBuffer,
-    volume: number,
-    link: Link | undefined,
-    parent: number,
-    name: Uint8Array,
-    lookups: number,
-  ): number {
-    const memory = this.#memory;
-    const hasHandles = this.#volumes.mountFd(volume) >= 0;
-    if (!hasHandles && this.#policy === "mandatory") return -EOPNOTSUPP;
-    const mayPin = memory.read(header.pinned) < memory.read(header.maxPinned);
-    const mustPin = link !== undefined || (!hasHandles && parent === 0);
-    if (mustPin && !mayPin) return -ENFILE;
-
-    const pin = mustPin || (!hasHandles && mayPin);
-    const kind = link !== undefined ? NodeKind.alias : pin ? NodeKind.pinned : NodeKind.cached;
-    const at = memory.recordAt(slot);
-    this.#describe(at, stat, metaOf(kind, stat.mode, volume), lookups);
-    if (link !== undefined) {
-      memory.write(at + record.payload, link.volume);
-      memory.write(at + record.payload + 1, link.inoLow);
-      memory.write(at + record.payload + 2, link.inoHigh);
-    }
-    if (!hasHandles && !pin) {
-      const birth = [stat.birthSeconds, stat.birthNanoseconds] as const;
-      if (!this.#names.record(slot, parent, name, birth)) return -ENFILE;
-    }
-    this.#volumes.retain(volume);
-    this.#index.insert(slot);
-    if (pin) {
-      this.#fds.pin(slot, fd);
-    } else {
-      this.#fds.put(slot, fd);
-    }
-    return 0;
-  }
-
-  #describe(at: number, stat: StatBuffer, meta: number, lookups: number): void {
-    this.#memory.write(at + record.lookups, lookups);
-    this.#memory.write(at + record.inoLow, stat.inoLow);
-    this.#memory.write(at + record.inoHigh, stat.inoHigh);
-    this.#memory.write(at + record.meta, meta);
-  }
-
-  /** Under the lock. */
-  #remove(slot: number): void {
-    const memory = this.#memory;
-    const at = memory.recordAt(slot);
-    const meta = memory.read(at + record.meta);
-    const kind = kindOf(meta);
-    memory.add(header.nodes, -1);
-    if (kind === NodeKind.gone) {
-      this.#slots.give(slot);
-      return;
-    }
-    this.#index.remove(slot);
-    this.#fds.release(slot);
-    this.#names.free(slot);
-    this.#slots.give(slot);
-    this.#releaseVolume(volumeOf(meta));
-  }
-
-  #releaseVolume(volume: number): void {
-    this.#fds.discard(this.#volumes.release(volume));
   }
 }

@@ -135,8 +135,9 @@ export const preadvAside = functionAside<
   [fd: number, vectors: Uint8Array, count: number, offset: number]
 >("intptr_t preadv(int d, const void *iov, int iovcnt, int64_t offset)", linuxErrno);
 
-const fullSync = functionAside<[fd: number, command: number, type: "int", argument: number]>(
-  "int fcntl(int fd, int cmd, ...)",
+/** F_FULLFSYNC takes no argument; a function with variable arguments could not be called on another thread. */
+const fullSync = functionAside<[fd: number, command: number]>(
+  "int fcntl(int fd, int cmd)",
   linuxErrno,
 );
 const plainSync = functionAside<[fd: number]>("int fsync(int fd)", linuxErrno);
@@ -147,7 +148,7 @@ const volumeSync = functionAside<[fd: number, flags: number]>(
 
 /** fsync(2) of macOS leaves data in the drive's cache; darwin.F_FULLFSYNC does not, where the volume knows it. */
 export async function fsyncAside(fd: number): Promise<number> {
-  const result = await fullSync(fd, darwin.F_FULLFSYNC, "int", 0);
+  const result = await fullSync(fd, darwin.F_FULLFSYNC);
   return result >= 0 ? 0 : plainSync(fd);
 }
 

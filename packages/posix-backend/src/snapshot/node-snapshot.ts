@@ -96,7 +96,7 @@ export function saveNodes(share: Share): Uint8Array {
   share.handles.forEach(({ fh, nodeid, isDirectory, flags }) => {
     if (inodes.type(nodeid) !== 0) handles.push({ fh, nodeid, isDirectory, flags });
   });
-  const generationFloor = inodes.nextGeneration();
+  const generationFloor = inodes.revival.nextGeneration();
   return encodeNodes({ rootPath: rootPath(share), generationFloor, nodes, handles });
 }
 
@@ -110,14 +110,14 @@ export function restoreNodes(share: Share, bytes: Uint8Array): void {
       `these are saved nodes of ${saved.rootPath}, not of ${path}; share that directory`,
     );
   }
-  const unfit = saved.nodes.find(({ nodeid }) => !share.inodes.hasRoomFor(nodeid));
+  const unfit = saved.nodes.find(({ nodeid }) => !share.inodes.revival.hasRoomFor(nodeid));
   if (unfit !== undefined) refuseNode(unfit.nodeid);
   share.reset();
   for (const { nodeid, type, lookups } of saved.nodes) {
     // Until it is found, which type it is of does not matter.
-    if (!share.inodes.reserve(nodeid, type || S_IFREG, lookups)) refuseNode(nodeid);
+    if (!share.inodes.revival.reserve(nodeid, type || S_IFREG, lookups)) refuseNode(nodeid);
   }
-  share.inodes.raiseGenerations(saved.generationFloor);
+  share.inodes.revival.raiseGenerations(saved.generationFloor);
   for (const node of saved.nodes) reviveNode(share, node);
   for (const handle of saved.handles) reopenHandle(share, handle);
 }
@@ -142,7 +142,7 @@ function reviveNode(share: Share, node: SavedNode): void {
     close(fd);
     return;
   }
-  share.inodes.revive(node.nodeid, fd, share.stat, node.parent, share.name.bytes);
+  share.inodes.revival.revive(node.nodeid, fd, share.stat, node.parent, share.name.bytes);
 }
 
 /** A handle that cannot be opened again stays closed: EBADF. */

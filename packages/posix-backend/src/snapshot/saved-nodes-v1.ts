@@ -1,5 +1,6 @@
 import { decodeName, NAME_MAX, nameLength } from "@supermachine/fuse-protocol";
 import { PosixBackendError } from "../error.js";
+import { ROOT_NODEID } from "../nodes/node-records.js";
 import {
   generationOfNodeid,
   isNodeid,
@@ -7,7 +8,7 @@ import {
   slotOfNodeid,
 } from "../nodes/slot-allocator.js";
 import { ByteReader } from "./byte-stream.js";
-import { ROOT_NODEID, type SavedNode, type SavedNodes, UNKNOWN_TYPE } from "./saved-nodes.js";
+import { type SavedNode, type SavedNodes, UNKNOWN_TYPE } from "./saved-nodes.js";
 
 const PATH_MAX = 4096;
 const LAST_KIND = 3;

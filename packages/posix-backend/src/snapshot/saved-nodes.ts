@@ -1,13 +1,13 @@
 import { decodeName, NAME_MAX, nameLength, S_IFDIR, writeName } from "@supermachine/fuse-protocol";
 import { PosixBackendError } from "../error.js";
 import type { OpenHandle } from "../handles/handle-table.js";
+import { ROOT_NODEID } from "../nodes/node-records.js";
 import { isNodeid, MAX_GENERATION, slotOfNodeid } from "../nodes/slot-allocator.js";
 import { ByteReader, ByteWriter } from "./byte-stream.js";
 
 const MAGIC = 0x5353_4650; // "PFSS"
 const VERSION = 2;
 const PATH_MAX = 4096;
-export const ROOT_NODEID = 1;
 /** Of a node whose type was not saved. */
 export const UNKNOWN_TYPE = 0;
 const MAX_LOOKUPS = 0xffff_ffff;
