@@ -108,10 +108,11 @@ export class AgentClient implements BuiltinStarter {
     const staged = encodeStagedFiles(stageFiles);
     const stagedBytes = staged.reduce((sum, { length }) => sum + length, 0);
     const payload = encodeExecRequest(request, stagedBytes, flags);
+    const commandCount = "commands" in request ? request.commands.length : 1;
     return (handlers) =>
       new ExecConnection(
         (connecting) => this.#connector.connect(EXEC_PORT, { signal: connecting }),
-        { payload, staged, timeoutMs, signal },
+        { payload, staged, commandCount, timeoutMs, signal },
         this.#patience,
         handlers,
       );

@@ -31,6 +31,7 @@ export interface EncodedRequest {
   /** Payload of the EXEC frame. */
   readonly payload: Buffer;
   readonly staged: readonly Uint8Array[];
+  readonly commandCount: number;
   /** 0 for none. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
@@ -67,6 +68,7 @@ export class ExecConnection {
   readonly #onAbort: () => void;
   #connection: Duplex | undefined;
   #credit = STDIN_WINDOW;
+  #exits = 0;
   #done = false;
 
   /** The handlers are called in later turns of the event loop only. */
@@ -225,6 +227,10 @@ export class ExecConnection {
         return;
       case FrameType.EXIT: {
         const last = field(payload, 12) === 0;
+        this.#exits++;
+        if (!last && this.#exits >= this.#request.commandCount) {
+          throw new AgentError("ERR_AGENT_PROTOCOL", "the agent ran more commands than asked for");
+        }
         const status = decodeExit(payload);
         if (last) this.#finish();
         this.#handlers.exited(status, last);

@@ -249,6 +249,21 @@ describe("a guest that misbehaves", () => {
   }, 60_000);
 });
 
+test("the end of a guest ends its commands at once", async () => {
+  await using other = await Vm.start({ image: "demo", store: stores.store, hypervisor });
+  const running = other.spawn(["sleep", "1000"]);
+  await running.pid;
+  const reset = other.exec(["reboot", "-f"]);
+  const gone = { code: "ERR_AGENT_GONE" };
+  await Promise.all([
+    expect(reset).rejects.toMatchObject(gone),
+    expect(running.exited).rejects.toMatchObject(gone),
+    expect(running.stdout.getReader().read()).rejects.toMatchObject(gone),
+  ]);
+  await other.exited;
+  await expect(other.exec(["true"])).rejects.toMatchObject(gone);
+});
+
 test("limits hold for a command and its children", async () => {
   const limited = await vm.exec(sh("ulimit -n; ulimit -c"), { rlimits: { nofile: 77, core: 0 } });
   expect(limited.stdout).toBe("77\n0\n");
