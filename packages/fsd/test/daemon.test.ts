@@ -111,6 +111,20 @@ command.test("the daemon's table of files is large before it serves", async () =
   expect(Number(size)).toBeGreaterThanOrEqual(Math.min(most, 65_536));
 });
 
+command.test("as many threads wait for disks as are asked for", async () => {
+  const threads: number[] = [];
+  for (const size of ["0", "6"]) {
+    using directory = new TemporaryDirectory();
+    const socketPath = join(directory.path, "fs.sock");
+    const share = sharing({ sharedDir: directory.path, socketPath });
+    await using daemon = new Command([...share, "--thread-pool-size", size]);
+    await daemon.serving();
+    threads.push(readdirSync(`/proc/${daemon.daemonPid}/task`).length);
+  }
+  const [fewest = 0, most] = threads;
+  expect(most).toBe(fewest + 5);
+});
+
 command.test("capabilities can be added and given up", async () => {
   using directory = new TemporaryDirectory();
   const socketPath = join(directory.path, "fs.sock");

@@ -41,6 +41,7 @@ const refused: readonly [options: string[], reason: RegExp][] = [
   [["--root", "one=/does/not/exist"], /root "one": cannot share/],
   [["--root", "one=/tmp", "--shared-dir", "/tmp"], /--shared-dir is not for use with --root/],
   [["--root", "one=/tmp", "--sandbox", "none"], /--sandbox is not for use with --root/],
+  [["--shared-dir", "/tmp", "--thread-pool-size", "2000"], /a pool of 2000 threads/],
   [["--shared-dir", "/tmp", "--max-clients", "2"], /--max-clients is not for use without --root/],
 ];
 for (const [options, reason] of refused) {

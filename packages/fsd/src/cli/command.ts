@@ -91,7 +91,7 @@ function createCommand(name: string): Command {
     .option("--no-killpriv-v2", "let the guest clear them")
     .option("--allow-direct-io", "accepted; the host's page cache is always used", false)
     .option("--preserve-noatime", "accepted; O_NOATIME stays in the guest", false)
-    .option("--thread-pool-size <n>", "accepted; one thread serves", wholeNumber, 0)
+    .option("--thread-pool-size <n>", "threads that wait for disks", wholeNumber, 4)
     .addOption(
       choice("--sandbox <mode>", "isolation", ["namespace", "chroot", "none"], "namespace"),
     )

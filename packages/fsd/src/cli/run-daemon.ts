@@ -30,7 +30,6 @@ function warnOfIgnored(flags: FsdFlags, log: Log): void {
   }
   if (flags.preserveNoatime)
     log("warn", "--preserve-noatime has no effect: O_NOATIME stays in the guest");
-  if (flags.threadPoolSize > 1) log("warn", "--thread-pool-size has no effect: one thread serves");
 }
 
 function daemonOptions(flags: FsdFlags): DaemonOptions {
@@ -48,6 +47,7 @@ function daemonOptions(flags: FsdFlags): DaemonOptions {
     ...(tag === undefined ? {} : { tag }),
     ...(modcaps === undefined ? {} : { modcaps }),
     ...(rlimitNofile === undefined ? {} : { noFileLimit: rlimitNofile }),
+    threadPoolSize: flags.threadPoolSize,
     pollMs: flags.poll / 1000,
     readdirplus: flags.readdirplus,
     sandbox: flags.sandbox,

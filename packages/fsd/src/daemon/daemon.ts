@@ -16,6 +16,11 @@ export interface DaemonOptions extends Omit<ServeDirectoryOptions, "logger"> {
   readonly modcaps?: string;
   /** How many files the daemon may have open; 0 leaves the limit. Default: a million, or as far as allowed. */
   readonly noFileLimit?: number;
+  /**
+   * How many threads wait for what takes long: reads that the page cache cannot serve, fsync, copies. Requests
+   * themselves are served by one. 0 to 1024; 0 is 1. Default 4.
+   */
+  readonly threadPoolSize?: number;
   /** End when the first machine has disconnected, as virtiofsd does. Default false. */
   readonly exitOnDisconnect?: boolean;
   /** Hears what the daemon reports. Default: nobody. */

@@ -30,7 +30,7 @@ class Launch {
       // Its working directory must not be a way out of the new root.
       cwd: "/",
       // Of what this process was started with, nothing concerns the daemon.
-      env: { UV_THREADPOOL_SIZE: "1" },
+      env: { UV_THREADPOOL_SIZE: String(plan.threadPoolSize) },
       execArgv: ["--disallow-code-generation-from-strings"],
       stdio: ["ignore", "inherit", "inherit", "ipc", socketFd],
     });

@@ -23,6 +23,7 @@ export interface DaemonPlan {
   /** Numbers of the capabilities to keep. */
   readonly capabilities: readonly number[];
   readonly noFileLimit: number | undefined;
+  readonly threadPoolSize: number;
   readonly exitOnDisconnect: boolean;
   readonly trace: boolean;
 }

@@ -32,6 +32,7 @@ export async function prepareLaunch(
       seccomp: seccomp ?? "kill",
       capabilities,
       noFileLimit,
+      threadPoolSize: threadPoolSize(options),
       exitOnDisconnect: exitOnDisconnect ?? false,
       trace: trace ?? false,
     },
@@ -39,6 +40,14 @@ export async function prepareLaunch(
     scratch,
     program: fileURLToPath(new URL("./daemon-process.js", import.meta.url)),
   };
+}
+
+/** libuv takes no more. */
+const MOST_THREADS = 1024;
+
+function threadPoolSize({ threadPoolSize: size = 4 }: DaemonOptions): number {
+  if (Number.isInteger(size) && size >= 0 && size <= MOST_THREADS) return Math.max(1, size);
+  throw new FsdError("ERR_FSD_OPTION", `a pool of ${size} threads: give 0 to ${MOST_THREADS}`);
 }
 
 /** Of use until the daemon has its new root; in this mount namespace it is empty all the time. */
