@@ -6,8 +6,11 @@ import {
   inodeKeyIn,
   inodeKeyOf,
   isIdentityIn,
+  linksIn,
 } from "./inode-identity.js";
 
+/** Of a file with several names, as many are remembered. */
+const MAX_PLACES = 4;
 /** Handles from here on are no fds: what they stand for cannot be opened, and is known by name alone. */
 const FIRST_NAMED = 2 ** 30;
 
@@ -30,12 +33,12 @@ export interface Handle {
   readonly fd: number;
   readonly isHeld: boolean;
   readonly identity: InodeIdentity;
-  /** Where it was last seen; undefined when it never had a name here. */
-  readonly place: Place | undefined;
+  /** Where it was seen, the last time first; nowhere when it never had a name here. */
+  readonly places: readonly Place[];
 }
 
 interface Entry extends Handle {
-  place: Place | undefined;
+  readonly places: Place[];
   /** Another handle with the same key. */
   next: Entry | undefined;
 }
@@ -85,7 +88,8 @@ export class Handles {
   note(statx: DataView, dir: number, name: CString): void {
     let entry = this.#byInode.get(inodeKeyIn(statx));
     for (; entry !== undefined; entry = entry.next) {
-      if (isIdentityIn(statx, entry.identity)) this.#place(entry, dir, name);
+      if (!isIdentityIn(statx, entry.identity)) continue;
+      this.#place(entry, dir, name, Math.min(linksIn(statx), MAX_PLACES));
     }
   }
 
@@ -100,7 +104,7 @@ export class Handles {
     }
     this.#entries.delete(fd);
     this.#unlink(entry);
-    if (entry.place !== undefined) this.#leave(entry.place.directory);
+    for (const place of entry.places) this.#leave(place.directory);
     if (directory !== undefined) this.#leave(directory);
     else if (entry.isHeld) this.#close(fd);
     return true;
@@ -116,26 +120,29 @@ export class Handles {
     const identity = identityIn(statx);
     const key = inodeKeyOf(identity);
     const next = this.#byInode.get(key);
-    const entry: Entry = { fd, isHeld, identity, place: undefined, next };
+    const entry: Entry = { fd, isHeld, identity, places: [], next };
     this.#entries.set(fd, entry);
     this.#byInode.set(key, entry);
     if (name !== undefined) this.note(statx, dir, name);
     return entry;
   }
 
-  #place(entry: Entry, dir: number, name: CString): void {
+  #place(entry: Entry, dir: number, name: CString, room: number): void {
     const directory = this.#directories.get(dir);
     if (directory === undefined) return;
     const length = name.indexOf(0) + 1;
-    const { place } = entry;
-    const isKnown =
-      place?.directory === directory &&
-      place.name.length === length &&
-      place.name.every((byte, i) => byte === name[i]);
-    if (isKnown) return;
+    const { places } = entry;
+    const known = places.findIndex(
+      (place) =>
+        place.directory === directory &&
+        place.name.length === length &&
+        place.name.every((byte, i) => byte === name[i]),
+    );
+    if (known === 0) return;
     directory.users++;
-    entry.place = { directory, name: Uint8Array.from(name.subarray(0, length)) };
-    if (place !== undefined) this.#leave(place.directory);
+    places.unshift({ directory, name: Uint8Array.from(name.subarray(0, length)) });
+    const superfluous = known > 0 ? places.splice(known + 1, 1) : places.splice(Math.max(room, 1));
+    for (const place of superfluous) this.#leave(place.directory);
   }
 
   #unlink(entry: Entry): void {

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  linkSync,
   mkdirSync,
   readFileSync,
   renameSync,
@@ -167,6 +168,26 @@ test("a name that is swapped while it is opened is looked at again", () => {
     shared.calls.close(handle);
     execFileSync("rm", ["-r", shared.path("name")]);
   }
+});
+
+test("a file is found by another of its names when the last one that was seen is gone", () => {
+  using shared = new Shared();
+  writeFileSync(shared.path("first"), "");
+  for (const name of ["second", "third", "fourth", "fifth", "sixth"]) {
+    linkSync(shared.path("first"), shared.path(name));
+  }
+  const before = openDescriptors().length;
+  const handles = ["first", "second", "third", "fourth", "fifth", "sixth"].map((name) =>
+    shared.handle(name),
+  );
+  for (const gone of ["sixth", "fifth", "fourth"]) unlinkSync(shared.path(gone));
+  const writing = shared.calls.reopen(NO_PROC, handles[0] ?? -1, O_RDWR);
+  expect(writing).toBeGreaterThan(0);
+  // The first two are too many to be remembered.
+  unlinkSync(shared.path("third"));
+  expect(errnoName(shared.calls.reopen(NO_PROC, handles[0] ?? -1, O_RDWR))).toBe("ESTALE");
+  for (const fd of [writing, ...handles]) shared.calls.close(fd);
+  expect(openDescriptors().length).toBe(before);
 });
 
 test("a file is emptied only once it is known to be the one", () => {

@@ -96,8 +96,8 @@ export class Holding {
     // To truncate comes after the comparison.
     const how = flags & ~O_TRUNC;
     let opened = handle.isHeld ? this.#compared(handle, this.#calls.openInode(fd, how)) : -ESTALE;
-    if (opened < 0 && handle.place !== undefined) {
-      const { directory, name } = handle.place;
+    for (const { directory, name } of handle.places) {
+      if (opened >= 0) break;
       const byName = this.#calls.openAt(directory.fd, name, how | O_NONBLOCK, 0);
       opened = this.#compared(handle, byName);
     }
@@ -156,11 +156,11 @@ export class Holding {
   placeOf(fd: number): Place | number {
     const handle = this.#handles.get(fd);
     if (handle === undefined) return -EBADF;
-    const { place } = handle;
-    if (place === undefined) return -ESTALE;
-    const failure = this.#calls.fstatAt(place.directory.fd, place.name, this.#statx);
-    if (failure < 0 || !isIdentityIn(this.#view, handle.identity)) return -ESTALE;
-    return place;
+    const found = handle.places.find(({ directory, name }) => {
+      const failure = this.#calls.fstatAt(directory.fd, name, this.#statx);
+      return failure === 0 && isIdentityIn(this.#view, handle.identity);
+    });
+    return found ?? -ESTALE;
   }
 
   /** As fstat(2), of a handle. */

@@ -37,6 +37,11 @@ export function typeIn(statx: DataView): number {
   return statx.getUint16(at.stx_mode, true) & S_IFMT;
 }
 
+/** How many names the inode has. */
+export function linksIn(statx: DataView): number {
+  return statx.getUint32(at.stx_nlink, true);
+}
+
 /** Compares without making an object of the other side: for every lookup. */
 export function isIdentityIn(statx: DataView, identity: InodeIdentity): boolean {
   return (
