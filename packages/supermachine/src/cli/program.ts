@@ -5,6 +5,7 @@ import { addMachineCommands } from "./machine-commands.js";
 import type { MountFlags } from "./mount.js";
 import { type PreparedRun, prepareRun } from "./prepare.js";
 import type { RunFlags } from "./run.js";
+import { addSnapshotCommands } from "./snapshot-commands.js";
 import { STATUS_FAILURE, STATUS_USAGE } from "./status.js";
 import { wholeNumber } from "./whole-number.js";
 
@@ -30,8 +31,10 @@ function createProgram(early: PreparedRun | undefined): Command {
   program
     .command("run")
     .description("start a microVM around an image, run a command in it, and exit with its status")
-    .usage("[options] IMAGE [--] [COMMAND [ARGUMENT...]]")
-    .argument("<image>", "name of an image in the store")
+    .usage(
+      "[options] IMAGE [--] [COMMAND [ARGUMENT...]] | --snapshot NAME [--] [COMMAND [ARGUMENT...]]",
+    )
+    .argument("[image]", "name of an image in the store")
     .argument("[command...]", "command and arguments; default: the image's")
     .passThroughOptions()
     .option("-m, --memory <MiB>", "guest memory", wholeNumber(16), 256)
@@ -55,9 +58,17 @@ function createProgram(early: PreparedRun | undefined): Command {
     .option("-t, --tty", "run the command on a terminal", false)
     .option("-d, --detach", "leave it running, and print its name", false)
     .option("--name <name>", "by which the other commands find it")
+    .option("--snapshot <name>", "go on from a snapshot; the command follows in place of the image")
     .option("--rm", "accepted for compatibility: a machine never outlives its command", true)
     .option("--console", "show the guest's console on standard error", false)
-    .action(async (image: string, command: string[], flags: RunFlags) => {
+    .action(async (image: string | undefined, command: string[], flags: RunFlags) => {
+      if (flags.snapshot !== undefined) {
+        const argv = image === undefined ? [] : withoutSeparator([image, ...command]);
+        const { runSnapshot } = await import("./run-snapshot.js");
+        process.exitCode = await runSnapshot(flags.snapshot, argv, flags);
+        return;
+      }
+      if (image === undefined) return program.error("error: missing required argument 'image'");
       const prepared = await prepareRun(flags, early);
       try {
         const { run, runDetached } = await import("./run.js");
@@ -100,6 +111,7 @@ function createProgram(early: PreparedRun | undefined): Command {
     });
 
   addMachineCommands(program);
+  addSnapshotCommands(program);
 
   const image = program.command("image").description("manage the local image store");
   image

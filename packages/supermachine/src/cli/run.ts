@@ -2,7 +2,8 @@ import { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 import { SupermachineError } from "../errors.js";
 import type { HypervisorName } from "../hypervisor/remembered.js";
 import { checkVmName } from "../registry.js";
-import { startVm } from "../vm.js";
+import { startPrepared } from "../start.js";
+import { Vm } from "../vm.js";
 import type { Mount, VmOptions } from "../vm-options.js";
 import { type CommandFlags, FORWARDED, runCommand } from "./command.js";
 import { parseEnvironment } from "./environment.js";
@@ -17,6 +18,8 @@ export interface RunFlags extends CommandFlags {
   readonly console: boolean;
   readonly detach: boolean;
   readonly name?: string;
+  /** Name of a snapshot to go on from, in place of an image. */
+  readonly snapshot?: string;
 }
 
 const mountOptions = new Map<string, Partial<Mount>>([
@@ -45,7 +48,7 @@ export function parseMount(text: string): Mount {
 }
 
 /** Aborts while nothing runs in the guest yet that a signal could be passed on to. */
-function abortOnSignal(): { signal: AbortSignal } & Disposable {
+export function abortOnSignal(): { signal: AbortSignal } & Disposable {
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort(new SupermachineError("ERR_VM_STOPPED", "interrupted"));
   for (const signal of FORWARDED) process.on(signal, interrupt);
@@ -75,7 +78,7 @@ function vmOptions(image: string, flags: RunFlags, signal: AbortSignal): VmOptio
 }
 
 /** The image's entry point with `command`, or with the image's own; empty if there is nothing to run. */
-function commandOf(
+export function commandOf(
   { entrypoint, cmd }: StoredImage["config"],
   command: readonly string[],
 ): string[] {
@@ -91,7 +94,7 @@ export async function run(
 ): Promise<number> {
   using interrupted = abortOnSignal();
   const options = vmOptions(image, flags, interrupted.signal);
-  await using vm = await startVm(options, hypervisor, starter);
+  await using vm = new Vm(await startPrepared(options, hypervisor, starter));
   try {
     const argv = commandOf(vm.image.config, command);
     if (argv.length === 0) {
@@ -134,11 +137,8 @@ export async function runDetached(
     ...(timeoutMs === undefined ? {} : { timeoutMs }),
   };
   const options = vmOptions(image, flags, interrupted.signal);
-  const vm = await startVm(
-    { ...options, detached: true, ...(argv.length === 0 ? {} : { command: main }) },
-    hypervisor,
-    starter,
-  );
+  const detached = { ...options, detached: true, ...(argv.length === 0 ? {} : { command: main }) };
+  const vm = new Vm(await startPrepared(detached, hypervisor, starter));
   process.stdout.write(`${vm.name}\n`);
   vm.close();
   return 0;

@@ -15,7 +15,8 @@ export async function startMainCommand(
   record: MachineRecord,
   isPaused: () => Promise<boolean>,
 ): Promise<{ readonly ended: Promise<ExitResult> }> {
-  const child = new AgentClient(vsock, { isPaused }).exec(command);
+  // It outlives its connection, which does not come along into a machine that goes on from a snapshot.
+  const child = new AgentClient(vsock, { isPaused }).exec({ ...command, keep: true });
   for (const source of ["stdout", "stderr"] as const) {
     child[source].on("data", (bytes: Buffer) => record.log(source, bytes));
   }

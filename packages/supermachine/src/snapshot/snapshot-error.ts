@@ -13,3 +13,8 @@ export async function withSnapshotErrors<T>(step: () => T | Promise<T>): Promise
     throw new SupermachineError(code.replace(PREFIX, "ERR_SNAPSHOT_"), message, { cause: error });
   }
 }
+
+/** Whether a snapshot was refused, and starting without it may help. */
+export function isSnapshotError(error: unknown): error is SupermachineError {
+  return error instanceof SupermachineError && error.code.startsWith("ERR_SNAPSHOT_");
+}
