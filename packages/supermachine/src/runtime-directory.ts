@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
 import { basename, join } from "node:path";
 
@@ -25,16 +25,34 @@ function root(): string {
     : join(base, "supermachine");
 }
 
-/** When a process started, in clock ticks since boot (proc(5), field 22), or undefined without one. */
+/**
+ * When a process started, in clock ticks since boot (proc(5), field 22), or undefined without one. Where there
+ * is no /proc, a number that has been used again passes for the process that had it before.
+ *
+ * @throws Error when the system does not tell: nobody may take the process for dead then.
+ */
 function startTime(pid: number): string | undefined {
+  if (process.platform !== "linux") return exists(pid) ? "0" : undefined;
   try {
     // The command name, field 2, may hold spaces and parentheses: count from its last ")".
     const fields = readFileSync(`/proc/${pid}/stat`, "latin1").split(") ").at(-1)?.split(" ");
     const [state] = fields ?? [];
     // A zombie has ended: only its parent has not looked yet.
     return state === "Z" || state === "X" ? undefined : fields?.[19];
-  } catch {
-    return undefined;
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "ENOENT" || code === "ESRCH") return undefined;
+    throw error;
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // It is there, and another user's.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
   }
 }
 
@@ -67,10 +85,10 @@ function listing(directory: string): string[] {
   }
 }
 
-/** Kills the process whose directory this is, and removes what it leaves. */
+/** Kills the process whose directory this is, if it still is. */
 export function endOwner(path: string): void {
   const found = entryOf(path);
-  if (found?.alive) process.kill(found.entry.pid, "SIGKILL");
+  if (found?.alive && existsSync(path)) process.kill(found.entry.pid, "SIGKILL");
 }
 
 /** A directory that only this user can enter, for the sockets of one machine; removed on dispose. */

@@ -84,8 +84,10 @@ export class ControlClient implements RunningMachine {
   }
 
   async kill(): Promise<VmExit> {
-    // A process that does not answer is ended itself.
-    await this.#request("kill", null).catch(() => endOwner(this.#directory));
+    await this.#request("kill", null).catch((error: SupermachineError) => {
+      // A process that does not answer is ended itself. Any other failure is that the machine is gone.
+      if (error.code === "ERR_VM_TIMEOUT") endOwner(this.#directory);
+    });
     return this.exited;
   }
 
