@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Kvm } from "@supermachine/kvm";
@@ -106,4 +107,141 @@ requireFacility("kvm", "x86-64").describe("snapshots of a machine on KVM", () =>
       expect(statSync(join(name, "memory")).blocks * 512).toBeLessThan(1 << 20);
     });
   }
+
+  test("a snapshot on a base has only what differs, and does not need the base any more", async () => {
+    const counter = new Counter();
+    await using machine = start({ onConsole: counter.onConsole });
+    await counter.more();
+    const [first, second, third] = [newName(), newName(), newName()];
+    await machine.save(first);
+    await counter.more();
+    await machine.pause();
+    await machine.save(second, { base: first });
+    const last = counter.numbers.at(-1) ?? 0;
+    await machine.stop();
+    rmSync(first, { recursive: true });
+
+    using snapshot = Snapshot.open(second);
+    expect(snapshot.state.layers.map(({ file }) => file)).toEqual(["base-0", "memory"]);
+    const bytes = (n: number) =>
+      (snapshot.state.layers[n]?.extents ?? []).reduce((sum, { length }) => sum + length, 0);
+    expect(bytes(1)).toBeLessThanOrEqual(bytes(0));
+    expect(bytes(1)).toBeLessThan(256 << 10);
+    const next = new Counter();
+    await using restored = await restore(snapshot, { onConsole: next.onConsole });
+    await next.more();
+    expect(next.numbers[0]).toBe((last + 1) & 0xff);
+    // Of a machine that goes on from it: what it has not written it maps from there.
+    await restored.save(third, { base: second });
+    using chained = Snapshot.open(third);
+    expect(chained.state.layers).toHaveLength(3);
+    chained.verifyMemory();
+  });
+
+  test("memory with a byte changed, cut short or of another snapshot is refused", async () => {
+    await using machine = start();
+    const [name, other] = [newName(), newName()];
+    await machine.save(name);
+    await machine.save(other);
+    const memory = join(name, "memory");
+    const whole = readFileSync(memory);
+    const [extent] = Snapshot.open(name).state.layers[0]?.extents ?? [];
+    const damage: ((bytes: Buffer) => Buffer)[] = [
+      (bytes) => {
+        const at = (extent?.offset ?? 0) + 5;
+        bytes[at] = (bytes[at] ?? 0) ^ 1;
+        return bytes;
+      },
+      (bytes) => bytes.subarray(0, bytes.length - 1),
+      (bytes) => bytes.subarray(0, 4096),
+      () => Buffer.alloc(0),
+      () => readFileSync(join(other, "memory")),
+    ];
+    for (const change of damage) {
+      writeFileSync(memory, change(Buffer.from(whole)));
+      const attempt = async () => {
+        using snapshot = Snapshot.open(name);
+        await restore(snapshot);
+      };
+      await expect(attempt()).rejects.toMatchObject({ code: "ERR_VMM_SNAPSHOT_CORRUPT" });
+    }
+    rmSync(memory);
+    expect(() => Snapshot.open(name)).toThrow(/cannot be opened/);
+  });
+
+  test("a machine with other devices is refused, and nothing of it is left", async () => {
+    await using machine = start({ devices: [new RngDevice()] });
+    const name = newName();
+    await machine.save(name);
+    using snapshot = Snapshot.open(name);
+    const devices = [new RngDevice(), new RngDevice()];
+    await expect(restore(snapshot, { devices })).rejects.toMatchObject({
+      code: "ERR_VMM_SNAPSHOT_DEVICES",
+    });
+    await expect(restore(snapshot)).rejects.toThrow("virtio devices of types 4");
+  });
+
+  test("a snapshot that cannot be written leaves nothing behind, and the machine runs on", async () => {
+    const counter = new Counter();
+    await using machine = start({ onConsole: counter.onConsole });
+    await counter.more();
+    const taken = newName();
+    await machine.save(taken);
+    const before = readdirSync(directory).sort();
+    const refused = [
+      machine.save(taken),
+      machine.save(join(directory, "no", "such", "directory")),
+      machine.save(newName(), { base: directory }),
+    ];
+    const codes = (await Promise.allSettled(refused)).map((result) =>
+      result.status === "rejected" ? result.reason.code : "none",
+    );
+    expect(codes).toEqual([
+      "ERR_VMM_SNAPSHOT_WRITE",
+      "ERR_VMM_SNAPSHOT_WRITE",
+      "ERR_VMM_SNAPSHOT_BASE",
+    ]);
+    expect(readdirSync(directory).sort()).toEqual(before);
+    await counter.more();
+  });
+
+  requireFacility("root").test("a full disk is told as such, and is as it was", async () => {
+    const mountPoint = mkdtempSync(join(tmpdir(), "full-"));
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", mountPoint]);
+    try {
+      await using machine = start();
+      const saving = machine.save(join(mountPoint, "snapshot"));
+      await expect(saving).rejects.toMatchObject({ code: "ERR_VMM_SNAPSHOT_SPACE" });
+      expect(readdirSync(mountPoint)).toEqual([]);
+    } finally {
+      execFileSync("umount", [mountPoint]);
+      rmSync(mountPoint, { recursive: true });
+    }
+  });
+
+  test("a machine that has ended can be neither paused nor saved", async () => {
+    const machine = start();
+    await machine.stop();
+    expect(() => machine.pause()).toThrow("has ended");
+    await expect(machine.save(newName())).rejects.toMatchObject({ code: "ERR_VMM_ENDED" });
+  });
+
+  test("nothing stays open after saves and restores, good and bad", async () => {
+    const openFds = () => readdirSync("/proc/self/fd").length;
+    const round = async () => {
+      const name = newName();
+      await using machine = start();
+      await machine.save(name);
+      await machine.save(newName(), { base: name });
+      await machine.stop();
+      using snapshot = Snapshot.open(name);
+      await (await restore(snapshot)).stop();
+      await restore(snapshot, { devices: [new RngDevice()] }).catch(() => {});
+    };
+    await round();
+    const before = openFds();
+    for (let n = 0; n < 3; n++) await round();
+    // Threads of machines that could not start are still on their way out.
+    await vi.waitFor(() => expect(openFds()).toBeLessThanOrEqual(before), 5000);
+  });
 });
