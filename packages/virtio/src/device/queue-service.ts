@@ -75,6 +75,8 @@ export class QueueService {
 const SHORTEST_POLL_MS = 0.01;
 /** Looks at the ring between two looks at the clock. */
 const LOOKS = 32;
+/** How long there is no polling when another program has wanted the processor meanwhile, in milliseconds. */
+const PAUSE_MS = 100;
 
 /**
  * Waits for requests by looking at the ring, for as long as that has paid off: longer when the next one
@@ -85,6 +87,7 @@ class AdaptivePoll {
   readonly #longest: number;
   #now = 0;
   #gaveUpAt = 0;
+  #pausedUntil = 0;
 
   constructor(queue: Virtqueue, longestMs: number) {
     this.#queue = queue;
@@ -93,7 +96,8 @@ class AdaptivePoll {
 
   /** A doorbell has rung. */
   begin(): void {
-    if (performance.now() - this.#gaveUpAt < this.#longest) {
+    const now = performance.now();
+    if (now - this.#gaveUpAt < this.#longest && now > this.#pausedUntil) {
       this.#now = Math.min(Math.max(this.#now * 2, SHORTEST_POLL_MS), this.#longest);
     }
   }
@@ -101,14 +105,19 @@ class AdaptivePoll {
   /** Whether a request arrives within the time that it is worth to wait. */
   arrivesSoon(): boolean {
     const start = performance.now();
-    if (this.#now > 0) {
-      const deadline = start + this.#now;
-      do {
-        for (let i = 0; i < LOOKS; i++) if (this.#queue.hasAvailable()) return true;
-      } while (performance.now() < deadline);
-      this.#now = this.#now < SHORTEST_POLL_MS ? 0 : this.#now / 2;
-    }
     this.#gaveUpAt = start;
+    if (this.#now === 0) return false;
+    const deadline = start + this.#now;
+    let end = start;
+    do {
+      for (let i = 0; i < LOOKS; i++) if (this.#queue.hasAvailable()) return true;
+      end = performance.now();
+    } while (end < deadline);
+    this.#now = this.#now < SHORTEST_POLL_MS ? 0 : this.#now / 2;
+    if (end - deadline > this.#longest) {
+      this.#now = 0;
+      this.#pausedUntil = end + PAUSE_MS;
+    }
     return false;
   }
 }
