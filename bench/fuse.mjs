@@ -123,18 +123,18 @@ async function dataRows({ peers, rounds, quick, note }) {
     ...(hp === undefined ? [] : [highPerformance(hp), highPerformance(hp, { passthrough: true })]),
     ...peerServers(peers, "auto"),
   ];
-  const phases = await measureData({
-    ...{ backing: MEMORY, servers, rounds, seconds: quick ? 1 : 2, note },
-  });
   const rows = [];
-  for (const [phase, { unit, samples }] of phases) {
-    const name = `${MEMORY}: ${phase}`;
-    const through = { name: `${name}, passthrough`, unit, samples, ours: direct.name };
-    rows.push(compare({ ...through, peers: ["native"] }));
-    const other = "passthrough_hp, passthrough";
-    if (hp !== undefined) rows.push(compare({ ...through, peers: [other] }));
-    const servedBy = [...samples.keys()].filter((server) => !/native|passthrough$/.test(server));
-    rows.push(compare({ name, unit, samples, peers: servedBy.filter((s) => s !== "ours") }));
+  for (const backing of quick ? [MEMORY] : [MEMORY, DISK]) {
+    const phases = await measureData({ backing, servers, rounds, milliseconds: 500, note });
+    for (const [phase, { unit, samples }] of phases) {
+      const name = `${backing}: ${phase}`;
+      const through = { name: `${name}, passthrough`, unit, samples, ours: direct.name };
+      rows.push(compare({ ...through, peers: ["native"] }));
+      const other = "passthrough_hp, passthrough";
+      if (hp !== undefined) rows.push(compare({ ...through, peers: [other] }));
+      const servedBy = [...samples.keys()].filter((server) => !/native|passthrough$/.test(server));
+      rows.push(compare({ name, unit, samples, peers: servedBy.filter((s) => s !== "ours") }));
+    }
   }
   return rows;
 }

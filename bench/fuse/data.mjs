@@ -30,11 +30,11 @@ const PHASES = {
  * @param {string} options.backing on this file system
  * @param {readonly (import("./servers.mjs").Server | "native")[]} options.servers
  * @param {number} options.rounds
- * @param {number} options.seconds of each random phase
+ * @param {number} options.milliseconds of each random phase
  * @param {(text: string) => void} options.note
  * @returns {Promise<Map<string, { unit: string, samples: Map<string, number[]> }>>} by phase, by server
  */
-export async function measureData({ backing, servers, rounds, seconds, note }) {
+export async function measureData({ backing, servers, rounds, milliseconds, note }) {
   const work = await mkdtemp(join(backing, "supermachine-bench-"));
   /** @type {Mounted[]} */
   const running = [];
@@ -59,7 +59,7 @@ export async function measureData({ backing, servers, rounds, seconds, note }) {
       for (const [phase, { unit, options }] of Object.entries(PHASES)) {
         for (const [server, directory] of directories) {
           if (phase === "write 1 MiB") await run("rm", ["-f", join(directory, "data")]);
-          const rate = await runFio(directory, unit, options, seconds);
+          const rate = await runFio(directory, unit, options, milliseconds);
           const { samples } = phases.get(phase) ?? { samples: new Map() };
           samples.set(server, [...(samples.get(server) ?? []), rate]);
         }
@@ -77,10 +77,10 @@ export async function measureData({ backing, servers, rounds, seconds, note }) {
  * @param {string} directory
  * @param {"MiB/s" | "1/s"} unit
  * @param {readonly string[]} options
- * @param {number} seconds
+ * @param {number} milliseconds
  */
-async function runFio(directory, unit, options, seconds) {
-  const timed = unit === "1/s" ? ["--time_based", `--runtime=${seconds}`] : [];
+async function runFio(directory, unit, options, milliseconds) {
+  const timed = unit === "1/s" ? ["--time_based", `--runtime=${milliseconds}ms`] : [];
   const output = await run("fio", [
     ...["--name=data", `--directory=${directory}`, "--filename=data", `--size=${SIZE_MIB}m`],
     ...["--ioengine=psync", "--output-format=json", ...timed, ...options],
