@@ -8,6 +8,7 @@ import {
   type VirtioDevice,
 } from "@supermachine/virtio";
 import { EventFd, ResourceStack } from "@supermachine-internal/libc";
+import type { MmioWindow } from "./boot/acpi/dsdt.js";
 import { VmmError } from "./errors.js";
 import {
   FIRST_DEVICE_GSI,
@@ -155,13 +156,19 @@ export class DeviceBus implements Disposable {
     }
   }
 
-  /** How Linux learns where the devices are (virtio_mmio.device, kernel-parameters.txt). */
+  /** Where the devices' registers and interrupts are. */
+  windows(): MmioWindow[] {
+    return this.#devices.map((_, index) => ({
+      address: windowOf(index),
+      size: VIRTIO_MMIO_SIZE,
+      gsi: FIRST_DEVICE_GSI + index,
+    }));
+  }
+
+  /** How Linux learns of them without ACPI (virtio_mmio.device, kernel-parameters.txt). */
   kernelParameters(): string {
-    return this.#devices
-      .map((_, index) => {
-        const address = `0x${windowOf(index).toString(16)}`;
-        return `virtio_mmio.device=4K@${address}:${FIRST_DEVICE_GSI + index}`;
-      })
+    return this.windows()
+      .map(({ address, gsi }) => `virtio_mmio.device=4K@0x${address.toString(16)}:${gsi}`)
       .join(" ");
   }
 

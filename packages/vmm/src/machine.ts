@@ -6,14 +6,17 @@ import {
   type MachineExitReason,
 } from "@supermachine-internal/console";
 import { ResourceStack } from "@supermachine-internal/libc";
-import { type LinuxEntry, loadLinux } from "./boot/linux.js";
+import { writeAcpiTables } from "./boot/acpi/tables.js";
+import { type LinuxEntry, type LinuxImage, loadLinux } from "./boot/linux.js";
 import { writeLongModeTables } from "./boot/long-mode.js";
 import { writeMpTable } from "./boot/mp-table.js";
 import { openBootFile } from "./boot-file.js";
+import { GenerationId } from "./device/generation-id.js";
 import { SERIAL_STATE_SIZE } from "./device/serial.js";
 import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
 import { GuestRam } from "./guest-ram.js";
+import { ACPI_ADDRESS } from "./memory-map.js";
 import { MachineMeter, type MachineMetrics } from "./metrics/machine-metrics.js";
 import { copiedMemory, placeSharedMemory } from "./shared-memory.js";
 import { type SaveOptions, saveMachine } from "./snapshot/save.js";
@@ -57,8 +60,13 @@ export interface MachineOptions extends MachineHost {
   readonly kernel: string;
   /** Path of an initial RAM disk. */
   readonly initrd?: string | undefined;
-  /** Kernel command line; the parameters that announce the devices are appended. */
   readonly commandLine: string;
+  /**
+   * Describes the machine by ACPI tables, by which the guest's kernel also learns that it has been restored.
+   * Not every kernel with ACPI can read them: see the README. Default false: MP tables, and parameters
+   * appended to the command line, describe the processors and devices.
+   */
+  readonly acpi?: boolean;
 }
 
 /** Options of {@link Machine.restore}. */
@@ -87,6 +95,7 @@ export class Machine implements AsyncDisposable {
   readonly #vm: VmHandle;
   readonly #vcpus: VcpuGroup;
   readonly #bus: DeviceBus;
+  readonly #generationId: GenerationId;
   readonly #meter: MachineMeter;
   readonly #serial = new SharedArrayBuffer(SERIAL_STATE_SIZE);
   /** What the memory shows of files: the snapshot that the machine went on from. */
@@ -119,6 +128,7 @@ export class Machine implements AsyncDisposable {
       // In this order: the interrupt controller delivers what is pending to the vCPUs, devices to it.
       machine.#vm.restoreState(state.vm);
       machine.#bus.restore(state.devices);
+      machine.#generationId.renew();
       machine.#vcpus.release();
       return machine;
     } catch (error) {
@@ -162,6 +172,7 @@ export class Machine implements AsyncDisposable {
       this.#vm.createInterruptController();
       const onFailure = (reason: Error) => options.onDeviceFailure?.(reason);
       this.#bus = resources.use(new DeviceBus(this.#vm, memory, devices, sharedMemory, onFailure));
+      this.#generationId = resources.use(new GenerationId(this.#vm, memory));
       this.#vcpus = new VcpuGroup(this.#vm, threads, snapshot === undefined);
       this.exited = this.#run(
         snapshot === undefined
@@ -271,9 +282,15 @@ export class Machine implements AsyncDisposable {
   }
 
   #boot(memory: GuestMemory, options: Partial<MachineOptions>, cpus: number): LinuxEntry {
-    const { kernel = "", initrd } = options;
-    const commandLine = `${options.commandLine ?? ""} ${this.#bus.kernelParameters()}`.trim();
-    return boot(memory, this.#ram.ranges, { kernel, initrd, commandLine }, cpus);
+    const { kernel = "", initrd, acpi = false } = options;
+    // Without ACPI the guest learns of its devices from the command line.
+    const parameters = acpi ? "" : this.#bus.kernelParameters();
+    const commandLine = `${options.commandLine ?? ""} ${parameters}`.trim();
+    const acpiRoot = acpi ? ACPI_ADDRESS : undefined;
+    const entry = boot(memory, this.#ram.ranges, { kernel, initrd, commandLine, acpiRoot });
+    if (acpi) writeAcpiTables(memory, cpus, this.#bus.windows());
+    else writeMpTable(memory, cpus);
+    return entry;
   }
 
   #startRestored({ state }: Snapshot): (index: number) => VcpuStart {
@@ -383,15 +400,13 @@ function hypervisorFailure(cause: unknown): VmmError {
 function boot(
   memory: GuestMemory,
   ram: GuestRam["ranges"],
-  options: Pick<MachineOptions, "kernel" | "initrd" | "commandLine">,
-  cpus: number,
+  options: Pick<MachineOptions, "kernel" | "initrd" | "commandLine"> & Pick<LinuxImage, "acpiRoot">,
 ): LinuxEntry {
   using kernel = openBootFile(options.kernel, "kernel");
   using initrd =
     options.initrd === undefined ? undefined : openBootFile(options.initrd, "initial RAM disk");
-  const { commandLine } = options;
-  const entry = loadLinux(memory, ram, { kernel, initrd, commandLine });
+  const { commandLine, acpiRoot } = options;
+  const entry = loadLinux(memory, ram, { kernel, initrd, commandLine, acpiRoot });
   writeLongModeTables(memory);
-  writeMpTable(memory, cpus);
   return entry;
 }

@@ -24,6 +24,8 @@ export const VIRTIO_MMIO_START = MMIO_GAP_START;
 export const VIRTIO_MMIO_SIZE = 0x1000;
 /** The global system interrupt of the first virtio-mmio device; 0 to 4 belong to timer, cascade and serial ports. */
 export const FIRST_DEVICE_GSI = 5;
+/** Tells the guest that its generation id has changed; of a second serial port, which this machine does not have. */
+export const GENERATION_ID_GSI = 3;
 /** The last pin of the emulated I/O APIC. */
 export const LAST_GSI = 23;
 export const MAX_DEVICES = LAST_GSI - FIRST_DEVICE_GSI + 1;
@@ -40,6 +42,11 @@ export const PAGE_TABLES_ADDRESS = 0x9000;
 export const COMMAND_LINE_ADDRESS = 0x2_0000;
 /** End of conventional memory: the last KiB below 640 KiB is where the kernel looks for MP tables. */
 export const EBDA_ADDRESS = 0x9_fc00;
+/** ACPI tables and the generation id, where a PC has its firmware: not for the guest to use as memory. */
+export const ACPI_ADDRESS = 0xe_0000;
+export const ACPI_SIZE = 0x1_0000;
+/** In a page of its own: the guest maps it. */
+export const GENERATION_ID_ADDRESS = 0xe_f000;
 export const HIGH_MEMORY_START = 0x10_0000;
 
 /** Shared memory regions of devices start at multiples of this, so that the guest can map large pages. */

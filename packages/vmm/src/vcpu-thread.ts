@@ -11,6 +11,12 @@ import { MmioAction, MmioRegisters } from "@supermachine/virtio";
 import { vcpuCpuid } from "./boot/cpuid.js";
 import type { LinuxEntry } from "./boot/linux.js";
 import { enterLongMode } from "./boot/long-mode.js";
+import {
+  KEYBOARD_CONTROLLER_PORT,
+  PULSE_RESET_LINE,
+  SLEEP_CONTROL_PORT,
+  SLEEP_ENABLE,
+} from "./device/power.js";
 import { COM1_GSI, COM1_PORT, COM1_PORTS, SerialPort } from "./device/serial.js";
 import { VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START } from "./memory-map.js";
 import { currentThread } from "./metrics/usage.js";
@@ -54,8 +60,6 @@ export type VcpuMessage =
   | { readonly type: "console"; readonly bytes: Uint8Array }
   | { readonly type: "ended"; readonly end: VcpuEnd; readonly detail: string };
 
-const KEYBOARD_CONTROLLER_PORT = 0x64;
-const PULSE_RESET_LINE = 0xfe;
 const CONSOLE_CHUNK = 1024;
 const NEWLINE = 0x0a;
 
@@ -74,6 +78,11 @@ class ConsoleBuffer {
     post({ type: "console", bytes: this.#bytes.slice(0, this.#length) });
     this.#length = 0;
   }
+}
+
+function endsMachine(port: number, value: number): boolean {
+  if (port === SLEEP_CONTROL_PORT) return (value & SLEEP_ENABLE) !== 0;
+  return port === KEYBOARD_CONTROLLER_PORT && value === PULSE_RESET_LINE;
 }
 
 function post(message: VcpuMessage): void {
@@ -192,7 +201,7 @@ class VcpuThread {
       }
       return false;
     }
-    if (isWrite) return port === KEYBOARD_CONTROLLER_PORT && data.getUint8(0) === PULSE_RESET_LINE;
+    if (isWrite) return endsMachine(port, data.getUint8(0));
     // The keyboard controller's status must read as idle, or a guest waits for it before a reset.
     const fill = port === KEYBOARD_CONTROLLER_PORT ? 0 : 0xff;
     for (let at = 0; at < count * size; at++) data.setUint8(at, fill);

@@ -7,7 +7,7 @@ import { FsDevice, RngDevice } from "@supermachine/virtio";
 import { requireFacility } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, vi } from "vitest";
 import { MAX_CPUS, Machine, type MachineOptions, VcpuThreads } from "../src/index.js";
-import { sharedMemoryAddresses, VIRTIO_MMIO_START } from "../src/memory-map.js";
+import { ACPI_ADDRESS, sharedMemoryAddresses, VIRTIO_MMIO_START } from "../src/memory-map.js";
 import { assemble, tinyKernel } from "./tiny-kernel.js";
 
 /*
@@ -114,6 +114,17 @@ requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
       { devices: [new RngDevice()] },
     );
     expect((await machine.exited).console).toEqual(["virt"]);
+  });
+
+  test("a guest finds ACPI tables where it looks for them, if its machine has them", async () => {
+    const find = [...assemble.load(ACPI_ADDRESS), ...assemble.printEax(), ...assemble.reset()];
+    expect((await start(find, { acpi: true }).exited).console).toEqual(["RSD "]);
+    expect((await start(find).exited).console).toEqual(["\0\0\0\0"]);
+  });
+
+  test("a guest turns its machine off by the sleep control register of ACPI", async () => {
+    const exit = await start(assemble.turnOff(), { acpi: true }).exited;
+    expect(exit.message).toBe("the guest shut down");
   });
 
   test("addresses without a device read as ones", async () => {

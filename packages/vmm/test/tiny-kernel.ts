@@ -10,6 +10,8 @@ export const assemble = {
   ],
   /** mov al, 0xfe; out 0x64, al: the reset line of the keyboard controller. */
   reset: () => [0xb0, 0xfe, 0xe6, 0x64],
+  /** mov dx, 0x600; mov al, 0x34; out dx, al: soft off, and go. */
+  turnOff: () => [0x66, 0xba, 0x00, 0x06, 0xb0, 0x34, 0xee],
   /** push 0; push 0; lidt [rsp]; mov rax, -2 GiB; mov eax, [rax]: a page fault without handlers. */
   tripleFault: () => [
     ...[0x6a, 0x00, 0x6a, 0x00, 0x0f, 0x01, 0x1c, 0x24],

@@ -66,7 +66,10 @@ export const bootE820Entry = defineStruct("boot_e820_entry", 20, {
   type: "u32",
 });
 export const E820_RAM = 1;
+export const E820_RESERVED = 2;
 
 export const BOOT_PARAMS_SIZE = 4096;
+/** `acpi_rsdp_addr`, since boot protocol 2.14; older kernels ignore it and search. */
+export const ACPI_RSDP_OFFSET = 0x070;
 export const E820_ENTRIES_OFFSET = 0x1e8;
 export const E820_TABLE_OFFSET = 0x2d0;

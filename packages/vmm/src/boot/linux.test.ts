@@ -3,9 +3,11 @@ import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { VmmError } from "../errors.js";
-import { ramRanges } from "../memory-map.js";
+import { ACPI_ADDRESS, ramRanges } from "../memory-map.js";
 import {
+  ACPI_RSDP_OFFSET,
   E820_ENTRIES_OFFSET,
+  E820_RESERVED,
   E820_TABLE_OFFSET,
   SETUP_HEADER_OFFSET,
   setupHeader,
@@ -65,6 +67,17 @@ test("the payload, command line, RAM disk and memory map land where the header s
   expect(bytes[header.ramdisk_image + 4999]).toBe(0xee);
   expect(bytes[0x7000 + E820_ENTRIES_OFFSET]).toBe(2);
   expect(bytes.readBigUInt64LE(0x7000 + E820_TABLE_OFFSET + 20)).toBe(0x10_0000n);
+});
+
+test("a machine's ACPI tables are named to the kernel, and are not its memory", () => {
+  const kernel = bootFile("vmlinuz", kernelBytes());
+  loadLinux(memory, ram, { kernel, commandLine: "", acpiRoot: ACPI_ADDRESS });
+  const params = Buffer.from(buffer, 0x7000, 4096);
+  expect(params.readBigUInt64LE(ACPI_RSDP_OFFSET)).toBe(BigInt(ACPI_ADDRESS));
+  expect(params[E820_ENTRIES_OFFSET]).toBe(3);
+  const second = params.subarray(E820_TABLE_OFFSET + 20);
+  expect(second.readBigUInt64LE(0)).toBe(BigInt(ACPI_ADDRESS));
+  expect(second.readUInt32LE(16)).toBe(E820_RESERVED);
 });
 
 test.each([

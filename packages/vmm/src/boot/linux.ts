@@ -1,6 +1,8 @@
 import type { GuestMemory } from "@supermachine/virtio";
 import { VmmError } from "../errors.js";
 import {
+  ACPI_ADDRESS,
+  ACPI_SIZE,
   BOOT_PARAMS_ADDRESS,
   COMMAND_LINE_ADDRESS,
   EBDA_ADDRESS,
@@ -8,10 +10,12 @@ import {
   type RamRange,
 } from "../memory-map.js";
 import {
+  ACPI_RSDP_OFFSET,
   BOOT_PARAMS_SIZE,
   bootE820Entry,
   E820_ENTRIES_OFFSET,
   E820_RAM,
+  E820_RESERVED,
   E820_TABLE_OFFSET,
   ENTRY_64_OFFSET,
   LOADED_HIGH,
@@ -38,6 +42,8 @@ export interface LinuxImage {
   readonly initrd?: BootFile | undefined;
   /** ASCII, without the terminating NUL. */
   readonly commandLine: string;
+  /** Guest-physical address of the root pointer of the machine's ACPI tables; without it there are none. */
+  readonly acpiRoot?: number | undefined;
 }
 
 /** Where the first vCPU starts. */
@@ -134,7 +140,12 @@ export function loadLinux(
   if (params === undefined) throw tooSmall("the boot parameters", lowEnd);
   params.fill(0);
   setupHeader.encode(header, params, SETUP_HEADER_OFFSET);
-  writeMemoryMap(params, ram);
+  writeMemoryMap(params, ram, image.acpiRoot !== undefined);
+  new DataView(params.buffer, params.byteOffset).setBigUint64(
+    ACPI_RSDP_OFFSET,
+    BigInt(image.acpiRoot ?? 0),
+    true,
+  );
   return { entryPoint: loadAddress + ENTRY_64_OFFSET, bootParams: BOOT_PARAMS_ADDRESS };
 }
 
@@ -151,17 +162,18 @@ function writeCommandLine(memory: GuestMemory, commandLine: string, kernelLimit:
   target.set(bytes);
 }
 
-/** The e820 map: RAM only; what is not listed is a hole. */
-function writeMemoryMap(params: Uint8Array, ram: readonly RamRange[]): void {
-  const entries = [{ guestAddress: 0, size: EBDA_ADDRESS }];
+/** The e820 map: RAM, and the ACPI tables; what is not listed is a hole. */
+function writeMemoryMap(params: Uint8Array, ram: readonly RamRange[], hasAcpi: boolean): void {
+  const entries = [{ guestAddress: 0, size: EBDA_ADDRESS, type: E820_RAM }];
+  if (hasAcpi) entries.push({ guestAddress: ACPI_ADDRESS, size: ACPI_SIZE, type: E820_RESERVED });
   for (const range of ram) {
     const start = Math.max(range.guestAddress, HIGH_MEMORY_START);
     const end = range.guestAddress + range.size;
-    if (end > start) entries.push({ guestAddress: start, size: end - start });
+    if (end > start) entries.push({ guestAddress: start, size: end - start, type: E820_RAM });
   }
   entries.forEach((entry, index) => {
     bootE820Entry.encode(
-      { addr: BigInt(entry.guestAddress), size: BigInt(entry.size), type: E820_RAM },
+      { addr: BigInt(entry.guestAddress), size: BigInt(entry.size), type: entry.type },
       params,
       E820_TABLE_OFFSET + index * bootE820Entry.size,
     );
