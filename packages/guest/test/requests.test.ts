@@ -298,12 +298,16 @@ it("many requests at once hold up nobody, whatever some of them do", async () =>
   for (const process of unread) process.close();
 });
 
-it("a thousand requests at once take their turns", async () => {
+it("a thousand requests at once take their turns and leave nothing open", async () => {
+  const open = () => readdirSync(`/proc/${agent.process.pid}/fd`).length;
+  await expect.poll(open, { interval: 100 }).toBeLessThan(20);
+  const before = open();
   const runs = Array.from({ length: 1000 }, (_, index) =>
     agent.client.run({ argv: ["/bin/echo", `${index}`] }),
   );
   const outputs = await Promise.all(runs);
   expect(outputs.map(({ stdout }) => Number(`${stdout}`))).toEqual(runs.map((_, index) => index));
+  await expect.poll(open, { interval: 100 }).toBe(before);
 });
 
 describe("foreign bytes", () => {
