@@ -1,5 +1,5 @@
 /**
- * Virtio devices in TypeScript: split virtqueues, virtio-mmio and vhost-user transports, fs, vsock, console, blk and rng.
+ * Virtio devices in TypeScript: split virtqueues, virtio-mmio and vhost-user transports, fs, vsock, console, blk, rng and balloon.
  *
  * @packageDocumentation
  */
