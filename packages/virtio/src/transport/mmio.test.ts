@@ -259,6 +259,30 @@ describe("MmioDevice", () => {
     expect(second.request(0, [], [32]).written).toBe(32);
   });
 
+  test("what a device keeps beside its rings goes along, before it serves a request", () => {
+    class Remembering extends RngDevice {
+      readonly calls: string[] = [];
+      saveState = () => Buffer.from("kept");
+      restoreState = (state: Uint8Array | undefined) => {
+        this.calls.push(`restore ${state && Buffer.from(state)}`);
+      };
+      override activate(context: DeviceContext): void {
+        this.calls.push("activate");
+        super.activate(context);
+      }
+    }
+    using first = new MmioDriver(new Remembering()).start();
+    const state = structuredClone(first.save());
+    const device = new Remembering();
+    using second = new MmioDriver(device, { memory: first.memory });
+    second.transport.restore(state);
+    expect(device.calls).toEqual(["restore kept", "activate"]);
+    const fresh = new Remembering();
+    using third = new MmioDriver(fresh, { memory: first.memory });
+    third.transport.restore({ ...state, device: null });
+    expect(fresh.calls[0]).toBe("restore undefined");
+  });
+
   test("a snapshot of another device is refused", () => {
     using rng = new MmioDriver(new RngDevice()).start();
     const session = { handle: () => {} };

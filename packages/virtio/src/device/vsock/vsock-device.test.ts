@@ -469,6 +469,18 @@ describe("closing", () => {
     await guest.next(RESPONSE);
   });
 
+  test("a device that goes on from a snapshot tells its guest that connections are gone", async () => {
+    const { guest } = await accepted();
+    guest.driver.queue(EVENTS).submit([], [4]);
+    const state = structuredClone(guest.driver.save());
+    const { memory } = guest.driver;
+    using restored = new MmioDriver(new VsockDevice(), { memory });
+    restored.transport.restore(state);
+    expect(guest.driver.queue(EVENTS).collect()).toMatchObject([
+      { data: Uint8Array.of(0, 0, 0, 0) },
+    ]);
+  });
+
   test("a device reset ends connections; listeners stay for the next driver", async () => {
     const { guest, stream } = await accepted();
     guest.start();
