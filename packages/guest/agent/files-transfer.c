@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 
 #include "builtin.h"
 #include "files.h"
+#include "partial.h"
 
 static int transfer(int from, int to) {
 	static char buffer[64 << 10];
@@ -39,51 +39,6 @@ int file_read(char *const *argv) {
 	return code ? builtin_failed(code, argv[1]) : 0;
 }
 
-/* A file that has no name yet, or one of its own, until it takes the place of another. */
-static char partial_path[PATH_MAX];
-static bool partial_is_named;
-
-static void remove_partial(int signal_number) {
-	(void)signal_number;
-	unlink(partial_path);
-	_exit(1);
-}
-
-/* Returns a descriptor, or -1 with errno. */
-static int open_partial(const char *path) {
-	const char *slash = strrchr(path, '/');
-	char directory[PATH_MAX] = ".";
-	if (slash)
-		snprintf(directory, sizeof directory, "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	if (snprintf(partial_path, sizeof partial_path, "%s/.supermachine-%d.partial", directory, (int)getpid()) >=
-		(int)sizeof partial_path)
-		return errno = ENAMETOOLONG, -1;
-	/* A file without a name goes with its process, however that ends. */
-	int fd = open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		return fd;
-	/* Not every file system has such files. Then the name is removed at the end and on SIGTERM, but not on SIGKILL. */
-	unlink(partial_path);
-	partial_is_named = true;
-	signal(SIGTERM, remove_partial);
-	return open(partial_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-}
-
-static int replace(int fd, const char *path) {
-	if (!partial_is_named) {
-		char by_descriptor[64];
-		snprintf(by_descriptor, sizeof by_descriptor, "/proc/self/fd/%d", fd);
-		unlink(partial_path);
-		if (linkat(AT_FDCWD, by_descriptor, AT_FDCWD, partial_path, AT_SYMLINK_FOLLOW))
-			return errno;
-	}
-	if (!rename(partial_path, path))
-		return 0;
-	int code = errno;
-	unlink(partial_path);
-	return code;
-}
-
 /* A new file is filled and then takes the name, so that readers see the old content or the new. What is no regular file
  * is written to; so is a file whose directory takes no new ones, as in /proc, /sys or a directory of another user.
  * Without a MODE it keeps that of the file it replaces, else it is 644. The owner stays if the user may give it. */
@@ -97,7 +52,7 @@ static int write_new(const char *path, const char *mode_text) {
 	if (exists && S_ISDIR(st.st_mode))
 		return EISDIR;
 	bool in_place = exists && !S_ISREG(st.st_mode);
-	int fd = in_place ? -1 : open_partial(path);
+	int fd = in_place ? -1 : partial_open(path);
 	if (fd < 0 && exists) {
 		in_place = true;
 		/* A FIFO that nobody reads is an error, not a reason to wait. */
@@ -117,9 +72,8 @@ static int write_new(const char *path, const char *mode_text) {
 	if (!code && fchmod(fd, mode))
 		code = errno;
 	if (!code)
-		return replace(fd, path);
-	if (partial_is_named)
-		unlink(partial_path);
+		return partial_replace(fd, path);
+	partial_remove();
 	return code;
 }
 

@@ -1,15 +1,18 @@
 #include "stage.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "builtin.h"
 #include "frame.h"
+#include "partial.h"
 
 static bool read_fully(int fd, void *into, size_t length) {
 	for (uint8_t *at = into; length;) {
@@ -22,19 +25,6 @@ static bool read_fully(int fd, void *into, size_t length) {
 		length -= (size_t)n;
 	}
 	return true;
-}
-
-static int write_fully(int fd, const uint8_t *bytes, size_t length) {
-	while (length) {
-		ssize_t n = write(fd, bytes, length);
-		if (n < 0 && errno != EINTR)
-			return errno;
-		if (n > 0) {
-			bytes += n;
-			length -= (size_t)n;
-		}
-	}
-	return 0;
 }
 
 /* Takes on an account's rights for files, or gives them up again with NULL. An agent that is not root has none to take. */
@@ -66,7 +56,7 @@ static int copy(int from, int to, uint64_t size, bool *cut_short) {
 	while (size) {
 		size_t part = size < sizeof buffer ? (size_t)size : sizeof buffer;
 		*cut_short = !read_fully(from, buffer, part);
-		int code = *cut_short ? EPROTO : write_fully(to, buffer, part);
+		int code = *cut_short ? EPROTO : write_all(to, buffer, part);
 		if (code)
 			return code;
 		size -= part;
@@ -75,27 +65,29 @@ static int copy(int from, int to, uint64_t size, bool *cut_short) {
 }
 
 static int write_file(int from, char *path, mode_t mode, uint64_t size, bool *cut_short) {
-	char partial[STAGE_PATH_MAX + 32];
-	snprintf(partial, sizeof partial, "%s.%d.partial", path, (int)getpid());
-	struct stat st;
-	if (!stat(path, &st) && S_ISDIR(st.st_mode))
-		return EISDIR;
+	static char resolved[PATH_MAX];
 	int code = make_parents(path);
 	if (code)
 		return code;
-	int fd = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* The file is replaced, not the symbolic links that lead to it. */
+	const char *target = realpath(path, resolved) ? resolved : path;
+	struct stat st;
+	if (!stat(target, &st) && S_ISDIR(st.st_mode))
+		return EISDIR;
+	int fd = partial_open(target);
 	if (fd < 0)
 		return errno;
 	code = copy(from, fd, size, cut_short);
-	if (!code && (fchmod(fd, mode) || rename(partial, path)))
+	if (!code && fchmod(fd, mode))
 		code = errno;
 	if (code)
-		unlink(partial);
+		partial_remove();
+	else
+		code = partial_replace(fd, target);
 	close(fd);
 	return code;
 }
 
-/* 0 with a message: the bytes are no files; the request is at fault then, not the guest. */
 int stage_files(int fd, uint64_t left, const struct account *account, char *message, size_t size) {
 	static struct account other;
 	char path[STAGE_PATH_MAX + 1], user[STAGE_USER_MAX + 1];

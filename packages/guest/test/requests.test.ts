@@ -1,7 +1,18 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { once } from "node:events";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { runs } from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -158,6 +169,37 @@ describe("staged files", () => {
     const run = agent.client.run({ argv: ["touch", join(directory, "ran")], stageFiles });
     await expect(run).rejects.toMatchObject({ code: "ERR_EXEC_FILE", errno });
     expect(readdirSync(directory)).toEqual(["file", "taken"]);
+  });
+
+  it("leave nothing behind when their connection is lost half-way", async () => {
+    const [head = new Uint8Array(), data = new Uint8Array()] = encodeStagedFiles([
+      { path: join(directory, "half"), data: Buffer.alloc(100_000) },
+    ]);
+    const argv = ["touch", join(directory, "ran")];
+    const request = encodeExecRequest({ argv, keep: true }, head.length + data.length);
+    const stream = await agent.connector.connect(EXEC_PORT);
+    stream.write(encodeFrame(FrameType.EXEC, request));
+    stream.write(encodeFrame(FrameType.STAGE, head));
+    stream.write(encodeFrame(FrameType.STAGE, data.subarray(0, 50_000)));
+    await once(stream, "data");
+    stream.destroy();
+    expect((await agent.client.run({ argv: ["true"] })).code).toBe(0);
+    await sleep(200);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it("replace the file that a symbolic link leads to", async () => {
+    const link = join(directory, "link");
+    symlinkSync("file", link);
+    writeFileSync(join(directory, "file"), "old");
+    const stageFiles = [{ path: link, data: "new" }];
+    const { stdout } = await agent.client.run({
+      argv: ["cat", "file"],
+      cwd: directory,
+      stageFiles,
+    });
+    expect(stdout.toString()).toBe("new");
+    expect(readdirSync(directory)).toEqual(["file", "link"]);
   });
 
   it("that fill the disk end the request, and take no space", async () => {
