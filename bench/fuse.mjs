@@ -64,17 +64,18 @@ export async function measure({ note }) {
 async function metadataRows({ work, peers, rounds, quick, note }) {
   const program = await buildMetadataProgram(work);
   const rows = [];
-  /** @type {[backing: string, cache: import("./fuse/servers.mjs").Cache][]} */
+  const files = quick ? 1500 : 5000;
+  /** @type {{ backing: string, cache: import("./fuse/servers.mjs").Cache, files: number, groups?: string[] }[]} */
   const settings = [
-    [MEMORY, "auto"],
-    [MEMORY, "always"],
+    { backing: MEMORY, cache: "auto", files },
+    { backing: MEMORY, cache: "always", files },
   ];
-  // A journal makes the disk the limit of what changes it, and preparing slow.
-  if (!quick) settings.push([DISK, "auto"]);
-  for (const [backing, cache] of settings) {
+  // A journal makes the disk the limit of what changes it, and preparing slow: listings would take minutes.
+  const groups = ["lookups", "changes"];
+  if (!quick) settings.push({ backing: DISK, cache: "auto", files: 2000, groups });
+  for (const { backing, cache, ...set } of settings) {
     const servers = [ourServer(cache), ...peerServers(peers, cache)];
-    const files = quick ? 1500 : 5000;
-    const phases = await measureMetadata({ program, backing, servers, rounds, files, note });
+    const phases = await measureMetadata({ program, backing, servers, rounds, note, ...set });
     for (const [phase, samples] of phases) {
       rows.push(compare({ name: `${backing}, ${cache}: ${phase}`, unit: "1/s", samples }));
     }

@@ -1,9 +1,10 @@
 /* How fast a file system is at metadata, one thread, one operation after the other.
  *
- *   metadata prepare DIR SET FILES   makes data set number SET below DIR, on the file system beneath
- *   metadata GROUP   DIR SET FILES   runs the phases of GROUP on that set, through the mount
+ *   metadata prepare DIR SET FILES [LISTED]   makes data set number SET below DIR, on the file system beneath
+ *   metadata GROUP   DIR SET FILES            runs the phases of GROUP on that set, through the mount
  *   metadata remove  DIR
  *
+ * LISTED names are in a directory of the listing groups: 10000, or 0 where they are not to run.
  * GROUP is lookups, listing, long-listing or changes. What a phase calls cold, the mount must never
  * have looked up: so each set serves once, and the kernel is made to forget between groups.
  * Prints a line a phase: its name, a tab, operations a second. */
@@ -22,11 +23,10 @@
 #include <unistd.h>
 
 #define DIRECTORIES 20
-#define LISTED 10000
 #define UNPACKED 5000
 
 static const char *base;
-static int set, files;
+static int set, files, listed;
 static char content[32768];
 
 /* A path below the base directory; a few may be in use at a time. */
@@ -96,7 +96,7 @@ static void prepare(void) {
 	for (int i = 0; i < files; i++) make_file(small_file(i), 1000);
 	make_directory(at("set%d/list", set));
 	make_directory(at("set%d/long", set));
-	for (int i = 0; i < LISTED; i++) {
+	for (int i = 0; i < listed; i++) {
 		make_file(at("set%d/list/entry-%05d", set, i), 0);
 		make_file(at("set%d/long/entry-%05d", set, i), 0);
 	}
@@ -235,6 +235,7 @@ int main(int count, char **arguments) {
 	base = arguments[2];
 	set = count > 3 ? atoi(arguments[3]) : 0;
 	files = count > 4 ? atoi(arguments[4]) : 0;
+	listed = count > 5 ? atoi(arguments[5]) : 10000;
 	memset(content, 'x', sizeof content);
 	if (strcmp(group, "remove") == 0) remove_tree(base);
 	else if (files < 1 || files > 99999) return 2;
