@@ -161,7 +161,7 @@ export interface LogOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Something that happened to a machine. */
+/** Something that happened to a machine. That its guest stops to answer is noticed within 15 seconds. */
 export type MachineEvent = {
   /** Milliseconds since the epoch, by the host's clock. */
   readonly time: number;

@@ -25,6 +25,9 @@ const STOP_TIMEOUT_MS = 2000;
 /** How long after the guest's own limit the host ends it. */
 const STOP_MARGIN_MS = 1000;
 const HEALTH_TIMEOUT_MS = 1000;
+/** A guest that stops to answer is noticed within the two together. */
+const WATCH_INTERVAL_MS = 10_000;
+const WATCH_TIMEOUT_MS = 5_000;
 
 /** Builds a machine and lets it run. */
 export type BareMachineStarter = (
@@ -52,6 +55,8 @@ export class MachineHost implements RunningMachine {
   #status: MachineStatus = "running";
   #answering = true;
   #stopping = false;
+  #saving = false;
+  #turn: Promise<void> = Promise.resolve();
   #command: ExitResult | undefined;
 
   /**
@@ -130,7 +135,9 @@ export class MachineHost implements RunningMachine {
     this.#machine = machine;
     this.#agent = agent;
     this.#record = record;
+    const watch = setInterval(() => void this.#watch(), WATCH_INTERVAL_MS).unref();
     this.exited = machine.exited.then((bare) => {
+      clearInterval(watch);
       const exit = this.#withCommand(bare);
       this.#status = "stopped";
       agent.close();
@@ -142,11 +149,11 @@ export class MachineHost implements RunningMachine {
   }
 
   async stop({ timeoutMs = STOP_TIMEOUT_MS } = {}): Promise<VmExit> {
-    // A paused guest cannot shut down.
-    await this.resume().catch(() => {});
-    this.#stopping = true;
     const timer = setTimeout(() => void this.#machine.stop(), timeoutMs + STOP_MARGIN_MS);
     try {
+      // A paused guest cannot shut down.
+      await this.resume().catch(() => {});
+      this.#stopping = true;
       await this.#agent.shutdown(timeoutMs).catch(() => this.#machine.stop());
       return await this.exited;
     } finally {
@@ -161,37 +168,39 @@ export class MachineHost implements RunningMachine {
 
   close(): void {}
 
-  async pause(): Promise<void> {
-    this.#assertAlive("pause");
-    if (this.#status === "paused") return;
-    await this.#machine.pause();
-    this.#status = "paused";
-    this.#record.event({ type: "paused" });
+  pause(): Promise<void> {
+    return this.#inTurn("pause", async () => {
+      if (this.#status === "paused") return;
+      await this.#machine.pause();
+      this.#status = "paused";
+      this.#record.event({ type: "paused" });
+    });
   }
 
-  async resume(): Promise<void> {
-    this.#assertAlive("resume");
-    if (this.#status !== "paused") return;
-    await this.#machine.resume();
-    this.#status = "running";
-    this.#record.event({ type: "resumed" });
-    // The guest's clock stood still. An agent that does not answer shows in its health.
-    this.#agent.sync().catch(() => {});
+  resume(): Promise<void> {
+    return this.#inTurn("resume", async () => {
+      if (this.#status !== "paused") return;
+      await this.#machine.resume();
+      this.#status = "running";
+      this.#record.event({ type: "resumed" });
+      // The guest's clock stood still. An agent that does not answer shows in its health.
+      this.#agent.sync().catch(() => {});
+    });
   }
 
-  async save(directory: string, options: SaveOptions = {}): Promise<void> {
-    this.#assertAlive("save");
-    const wasPaused = this.#status === "paused";
-    // The guest's processes must not run on in a copy before it has been told that it is one.
-    if (wasPaused) await this.#machine.resume();
-    await this.#agent.freeze();
-    try {
-      await this.#machine.save(directory, { ...options, metadata: this.#metadata });
+  save(directory: string, options: SaveOptions = {}): Promise<void> {
+    return this.#inTurn("save", async () => {
+      const wasPaused = this.#status === "paused";
+      this.#saving = true;
+      try {
+        if (wasPaused) await this.#machine.resume();
+        await this.#saveFrozen(directory, options);
+      } finally {
+        this.#saving = false;
+        if (wasPaused) await this.#machine.pause();
+      }
       this.#record.event({ type: "saved" });
-    } finally {
-      await this.#agent.thaw();
-      if (wasPaused) await this.#machine.pause();
-    }
+    });
   }
 
   async metrics(options: MetricsOptions = {}): Promise<MachineMetrics> {
@@ -250,9 +259,34 @@ export class MachineHost implements RunningMachine {
     return { ...exit, message: `the machine's command ${how}`, command };
   }
 
+  /** The guest's processes must not run on in a copy before it has been told that it is one. */
+  async #saveFrozen(directory: string, options: SaveOptions): Promise<void> {
+    await this.#agent.freeze();
+    try {
+      await this.#machine.save(directory, { ...options, metadata: this.#metadata });
+    } finally {
+      await this.#agent.thaw();
+    }
+  }
+
+  /** Whoever asks for it: what changes whether the guest runs happens one after the other. */
+  #inTurn(action: string, work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(() => {
+      this.#assertAlive(action);
+      return work();
+    });
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
   #assertAlive(action: string): void {
     if (this.#status !== "stopped") return;
     throw new SupermachineError("ERR_VM_STOPPED", `cannot ${action}: the machine has ended`);
+  }
+
+  async #watch(): Promise<void> {
+    // While it is saved, the guest stands still for as long as that takes.
+    if (!this.#saving) await this.health({ timeoutMs: WATCH_TIMEOUT_MS });
   }
 
   #setAnswering(answering: boolean): void {
