@@ -58,6 +58,12 @@ export type SupermachineErrorCode =
   | "ERR_COPY_HOST"
   /** What was to be unpacked is no tar archive, or has a name or link that leads elsewhere. */
   | "ERR_COPY_ARCHIVE"
+  /** No machine of a pool was free in time. */
+  | "ERR_POOL_TIMEOUT"
+  /** The pool is closed. */
+  | "ERR_POOL_CLOSED"
+  /** The machine was given back to its pool. */
+  | "ERR_POOL_RELEASED"
   /** A command printed more than the caller allowed to be collected. */
   | "ERR_EXEC_OUTPUT_LIMIT";
 

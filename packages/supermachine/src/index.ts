@@ -31,6 +31,7 @@ export type { CopyOptions, VmFiles } from "./files/vm-files.js";
 export { chooseHypervisor, type HypervisorChoice } from "./hypervisor/choice.js";
 export type { HypervisorName } from "./hypervisor/remembered.js";
 export { type HypervisorStatus, kvmStatus, qemuStatus } from "./hypervisor/status.js";
+export { type BakedImage, type BakeOptions, Image, type ImageVmOptions } from "./image.js";
 export type {
   CachePolicy,
   EventOptions,
@@ -49,6 +50,8 @@ export type { VmDescription, VmParameters } from "./machine/description.js";
 export type { MachineMetrics, MetricsOptions } from "./machine/metrics.js";
 export type { LatencyMetrics } from "./metrics/latency-histogram.js";
 export { toPrometheus, type VmMetrics } from "./metrics/prometheus.js";
+export { Pool, PooledVm, type PoolOptions, type PoolSource } from "./pool/pool.js";
+export type { AcquireOptions, PoolStats } from "./pool/resource-pool.js";
 export type { ForkOptions, RestoreVmOptions } from "./snapshot/restore-options.js";
 export { SnapshotStore, type StoredSnapshot } from "./snapshot/snapshot-store.js";
 export { Vm } from "./vm.js";

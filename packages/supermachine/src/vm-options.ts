@@ -81,6 +81,11 @@ export interface VmOptions {
    * `.` and `-`. Default: its id. A machine that is `inline` is found only if it has a name.
    */
   readonly name?: string;
+  /**
+   * Goes on from what `image.bake` has left, if that was for the same image, configuration and kernel: from the one
+   * with this tag, or with `true`, the default, from the one without. `false` always boots.
+   */
+  readonly warm?: boolean | string;
   /** How long the guest may take to come up, in milliseconds. Default 30,000; 120,000 under QEMU. */
   readonly bootTimeoutMs?: number;
   /** Gives up the start. */

@@ -1,12 +1,9 @@
 import { resolve } from "node:path";
 import { AgentClient } from "@supermachine/guest";
-import { ImageStore } from "@supermachine/oci/image-store";
-import { checkCpus, configureMachine, machineEnvironment } from "./configure.js";
 import { SupermachineError } from "./errors.js";
 import { type ChainOptions, Commands, type ExecOptions, type SpawnOptions } from "./exec.js";
 import type { ExecResult } from "./exec-result.js";
 import { VmFiles } from "./files/vm-files.js";
-import { chooseHypervisor } from "./hypervisor/choice.js";
 import type {
   EventOptions,
   HypervisorKind,
@@ -21,13 +18,14 @@ import type {
 } from "./machine/config.js";
 import type { VmDescription } from "./machine/description.js";
 import type { MetricsOptions } from "./machine/metrics.js";
-import { type MachineStarter, prepareMachine, type StartedMachine } from "./machine/starter.js";
+import type { StartedMachine } from "./machine/starter.js";
 import type { VmMetrics } from "./metrics/prometheus.js";
-import { checkVmName, findVm, registeredVms } from "./registry.js";
+import { findVm, registeredVms } from "./registry.js";
 import { ForkDirectory } from "./snapshot/fork-directory.js";
 import { restoreMachine } from "./snapshot/restore.js";
 import type { ForkOptions, RestoreVmOptions } from "./snapshot/restore-options.js";
 import { withSnapshotErrors } from "./snapshot/snapshot-error.js";
+import { checkPlacement, startMachine } from "./start.js";
 import { traced } from "./tracing.js";
 import type { VmOptions } from "./vm-options.js";
 import type { VmProcess } from "./vm-process.js";
@@ -63,17 +61,7 @@ export class Vm implements AsyncDisposable {
    *   behind then.
    */
   static async start(options: VmOptions): Promise<Vm> {
-    options.signal?.throwIfAborted();
-    const { isolation = "process", detached = false, cpus = 1, name } = options;
-    checkCpus(cpus);
-    if (name !== undefined) checkVmName(name);
-    if (detached && isolation === "inline") {
-      throw new SupermachineError("ERR_OPTION", "a detached machine has a process of its own");
-    }
-    const { name: hypervisor, notice } = await chooseHypervisor(options.hypervisor ?? "auto");
-    if (notice !== undefined) options.onNotice?.(notice);
-    const starter = await prepareMachine({ isolation, detached }, hypervisor, cpus);
-    return startVm(options, hypervisor, starter);
+    return new Vm(await startMachine(options));
   }
 
   /**
@@ -85,11 +73,7 @@ export class Vm implements AsyncDisposable {
    */
   static async restore(options: RestoreVmOptions): Promise<Vm> {
     options.signal?.throwIfAborted();
-    const { name, detached, isolation } = options;
-    if (name !== undefined) checkVmName(name);
-    if (detached && isolation === "inline") {
-      throw new SupermachineError("ERR_OPTION", "a detached machine has a process of its own");
-    }
+    checkPlacement(options);
     const attributes = { "supermachine.snapshot": options.snapshot };
     return traced("supermachine.restore", attributes, async () => {
       return new Vm(await restoreMachine(options, false));
@@ -264,51 +248,5 @@ export class Vm implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.description.detached) this.close();
     else await this.stop();
-  }
-}
-
-/** {@link Vm.start} on a machine that was prepared for `hypervisor` and the options' CPUs. */
-export function startVm(
-  options: VmOptions,
-  hypervisor: HypervisorKind,
-  starter: MachineStarter,
-): Promise<Vm> {
-  const attributes = {
-    "supermachine.image": options.image,
-    "supermachine.hypervisor": hypervisor,
-  };
-  return traced("supermachine.start", attributes, () => startOn(options, hypervisor, starter));
-}
-
-async function startOn(
-  options: VmOptions,
-  hypervisor: HypervisorKind,
-  starter: MachineStarter,
-): Promise<Vm> {
-  const { signal, onConsole, name, detached = false } = options;
-  try {
-    const stored = await (options.store ?? new ImageStore()).get(options.image);
-    const { createdAt: _, ...image } = stored;
-    const config = await configureMachine(options, stored, hypervisor);
-    const { memoryMiB, cpus } = config;
-    const vm = {
-      image,
-      hypervisor,
-      memoryMiB,
-      cpus,
-      env: machineEnvironment(options, stored),
-      detached,
-      ...(name === undefined ? {} : { name }),
-      ...(config.command === undefined ? {} : { command: config.command.argv }),
-    };
-    const started = await starter.start(config, vm, {
-      ...(signal === undefined ? {} : { signal }),
-      ...(onConsole === undefined ? {} : { onConsole }),
-    });
-    return new Vm(started);
-  } catch (error) {
-    starter[Symbol.dispose]();
-    signal?.throwIfAborted();
-    throw error;
   }
 }
