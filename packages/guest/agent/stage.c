@@ -43,9 +43,10 @@ static int make_parents(char *path) {
 		*slash = 0;
 		/* On a read-only file system, or without a right to write, an existing directory is still fine. */
 		struct stat st;
-		int code = mkdir(path, 0755) && errno != EEXIST && stat(path, &st) ? errno : 0;
+		int code = mkdir(path, 0755) ? errno : 0;
+		bool exists = code == EEXIST || !stat(path, &st);
 		*slash = '/';
-		if (code)
+		if (!exists)
 			return code;
 	}
 	return 0;
