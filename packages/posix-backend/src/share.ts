@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
 import {
+  ESTALE,
   errnoName,
   FUSE_DONT_MASK,
   FUSE_PASSTHROUGH,
   FUSE_SUBMOUNTS,
   FUSE_WRITEBACK_CACHE,
+  O_TRUNC,
 } from "@supermachine/fuse-protocol";
 import type { Attr, AttrReply, EntryReply, SessionInfo } from "@supermachine/fuse-server";
 import { PosixBackendError } from "./error.js";
@@ -22,11 +24,14 @@ import { XattrMap } from "./operations/xattr-map.js";
 import type { Settings } from "./options.js";
 import {
   close,
+  duplicate,
   fstatfs,
+  ftruncate,
   isPortable,
   makeRoomForDescriptors,
   openAt,
   openPath,
+  reopen,
 } from "./platform/host.js";
 import { O_DIRECTORY, O_PATH } from "./syscalls/constants.js";
 import { statfsStruct } from "./syscalls/structs.js";
@@ -247,6 +252,22 @@ export class Share implements Disposable {
     reply.attrValidMs = this.attrValidMs;
     this.present(reply.attr);
     return 0;
+  }
+
+  /**
+   * Opens the regular file that `inode` is the handle of; or a negated errno. Where a file is opened by a name, and
+   * it has none any more, one that the client has open still is duplicated.
+   */
+  openFile(nodeid: number, inode: number, flags: number): number {
+    const fd = reopen(this.procFd, inode, flags);
+    if (fd !== -ESTALE) return fd;
+    const open = this.handles.fdLike(nodeid, flags);
+    const copy = open < 0 ? fd : duplicate(open);
+    if (copy < 0 || (flags & O_TRUNC) === 0) return copy;
+    const failure = ftruncate(copy, 0);
+    if (failure === 0) return copy;
+    close(copy);
+    return failure;
   }
 
   /** The client is gone: what it held, but the root, is forgotten, unless other threads serve it still. */

@@ -95,6 +95,8 @@ int darwin_fcntl(int fd, int command, ...) {
   char path[64];
   long length;
   switch (command) {
+    case 3: return syscall(SYS_fcntl, fd, 3, 0) & 02000 ? 8 : 0; /* F_GETFL */
+    case 4: return done(syscall(SYS_fcntl, fd, 4, (long)argument & 8 ? 02000L : 0L)); /* F_SETFL */
     case 42: { /* F_PREALLOCATE, all of it, behind the end */
       struct fstore *store = argument;
       if (store->flags != 4 || store->posmode != 3) return refuse(22);

@@ -1,4 +1,4 @@
-import { EBADF, O_ACCMODE, O_RDONLY } from "@supermachine/fuse-protocol";
+import { EBADF, O_ACCMODE, O_APPEND, O_RDONLY, O_RDWR } from "@supermachine/fuse-protocol";
 import { handle, header, type NodeMemory } from "../nodes/node-memory.js";
 import { generationOfNodeid, nodeidOf, slotOfNodeid } from "../nodes/slot-allocator.js";
 import { close } from "../platform/host.js";
@@ -102,6 +102,18 @@ export class HandleTable {
     let fd = -EBADF;
     this.forEach((open) => {
       if (open.nodeid === nodeid) fd = open.fd;
+    });
+    return fd;
+  }
+
+  /** The fd of some open file of a node that may be written, or not, and appended to as `flags` say; or `-EBADF`. */
+  fdLike(nodeid: number, flags: number): number {
+    let fd = -EBADF;
+    this.forEach((open) => {
+      const access = open.flags & O_ACCMODE;
+      const isLike = access === O_RDWR || access === (flags & O_ACCMODE);
+      const appends = (open.flags & O_APPEND) === (flags & O_APPEND);
+      if (open.nodeid === nodeid && !open.isDirectory && isLike && appends) fd = open.fd;
     });
     return fd;
   }

@@ -146,7 +146,7 @@ function resize(
   if (share.inodes.type(nodeid) !== S_IFREG) return -EINVAL;
   const inode = share.inodes.fd(nodeid);
   if (inode < 0) return inode;
-  const fd = sys.reopen(share.procFd, inode, O_WRONLY);
+  const fd = share.openFile(nodeid, inode, O_WRONLY);
   if (fd < 0) return fd;
   const result = truncate(share, ctx, fd, size, dropSetId);
   sys.close(fd);

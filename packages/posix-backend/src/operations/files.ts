@@ -95,7 +95,7 @@ export function open(
   const host = hostFlags(share, flags);
   if (share.settings.readOnly && (isWritable(host) || (host & O_TRUNC) !== 0)) return -EROFS;
   if (share.handles.full) return -ENFILE;
-  const fd = sys.reopen(share.procFd, inode, host);
+  const fd = share.openFile(nodeid, inode, host);
   if (fd < 0) return fd;
   if ((host & O_TRUNC) !== 0) {
     if ((openFlags & FUSE_OPEN_KILL_SUIDGID) !== 0) dropSetIdBits(share, ctx, fd);

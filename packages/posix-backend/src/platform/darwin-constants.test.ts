@@ -22,6 +22,8 @@ const headers = `
 #define AT_EACCESS              0x0010
 #define AT_SYMLINK_NOFOLLOW     0x0020
 #define AT_REMOVEDIR            0x0080
+#define F_GETFL         3
+#define F_SETFL         4
 #define F_PREALLOCATE   42
 #define F_GETPATH       50
 #define F_FULLFSYNC     51

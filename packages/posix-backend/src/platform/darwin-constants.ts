@@ -25,6 +25,8 @@ export const AT_SYMLINK_NOFOLLOW = 0x20;
 export const AT_REMOVEDIR = 0x80;
 
 // sys/fcntl.h: fcntl(2) and flock(2)
+export const F_GETFL = 3;
+export const F_SETFL = 4;
 export const F_PREALLOCATE = 42;
 export const F_GETPATH = 50;
 export const F_FULLFSYNC = 51;

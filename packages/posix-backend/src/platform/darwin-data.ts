@@ -45,7 +45,7 @@ export function accessAt(dir: number, name: CString, mode: number): number {
 }
 
 export function duplicate(fd: number): number {
-  return outcome(native.duplicate(fd, darwin.F_DUPFD_CLOEXEC, "int", 0));
+  return outcome(native.fcntlOfNumber(fd, darwin.F_DUPFD_CLOEXEC, "int", 0));
 }
 
 export function pread(fd: number, to: Uint8Array, offset: number): number {
@@ -103,6 +103,13 @@ export function utimensAt(dir: number, name: CString, times: Uint8Array): number
 
 export function ftruncate(fd: number, size: number): number {
   return outcome(native.ftruncate(fd, size));
+}
+
+export function setAppends(fd: number, appends: boolean): boolean {
+  const flags = native.fcntlOfNumber(fd, darwin.F_GETFL, "int", 0);
+  const changed = appends ? flags | darwin.O_APPEND : flags & ~darwin.O_APPEND;
+  native.fcntlOfNumber(fd, darwin.F_SETFL, "int", changed);
+  return (flags & darwin.O_APPEND) !== 0;
 }
 
 /** macOS makes room behind the end of what a file has, and nowhere else. */

@@ -28,9 +28,9 @@ export const native = {
   fcntl: lazyFunction<
     (fd: number, command: number, type: "void *", argument: Uint8Array) => number
   >("int fcntl(int fd, int cmd, ...)"),
-  duplicate: lazyFunction<(fd: number, command: number, type: "int", lowest: number) => number>(
-    "int fcntl(int fd, int cmd, ...)",
-  ),
+  fcntlOfNumber: lazyFunction<
+    (fd: number, command: number, type: "int", argument: number) => number
+  >("int fcntl(int fd, int cmd, ...)"),
   close: lazyFunction<(fd: number) => number>("int close(int fd)"),
   faccessat: lazyFunction<(dir: number, path: Path, mode: number, flags: number) => number>(
     "int faccessat(int fd, const char *path, int mode, int flag)",

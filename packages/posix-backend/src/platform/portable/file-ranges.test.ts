@@ -43,6 +43,19 @@ test("files look as after fallocate(2), whatever the ranges", () => {
   );
 });
 
+test("a hole is where it was asked for, although writes to the file go to its end", () => {
+  using dir = new TemporaryDirectory();
+  const path = join(dir.path, "file");
+  const fd = openSync(path, "a+");
+  writeSync(fd, Buffer.alloc(6000, 1));
+  expect(allocate(linuxPosixCalls, fd, PUNCH, 10, 5000)).toBe(0);
+  writeSync(fd, "end", 0);
+  closeSync(fd);
+  const contents = Buffer.alloc(6003, 1).fill(0, 10, 5010);
+  contents.write("end", 6000);
+  expect(readFileSync(path).equals(contents)).toBe(true);
+});
+
 test("what has no counterpart is refused", () => {
   const result = allocate(linuxPosixCalls, 0, FALLOC_FL_ZERO_RANGE, 0, 1);
   expect(errnoName(result)).toBe("EOPNOTSUPP");

@@ -53,12 +53,15 @@ function punch(calls: PosixCalls, fd: number, offset: number, length: number): n
 }
 
 function writeZeros(calls: PosixCalls, fd: number, from: number, end: number): number {
-  for (let at = from; at < end; ) {
-    const written = calls.pwrite(fd, new Uint8Array(end - at), at);
-    if (written < 0) return written;
-    at += written;
+  if (from >= end) return 0;
+  // To write at an offset appends all the same where a file is open so.
+  const appends = calls.setAppends(fd, false);
+  let result = 0;
+  for (let at = from; at < end && result >= 0; at += result) {
+    result = calls.pwrite(fd, new Uint8Array(end - at), at);
   }
-  return 0;
+  if (appends) calls.setAppends(fd, true);
+  return Math.min(result, 0);
 }
 
 /** As copy_file_range(2), which may copy less than was asked for. */

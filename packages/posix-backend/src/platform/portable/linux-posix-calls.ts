@@ -6,6 +6,7 @@ import {
   ENOSYS,
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
+  O_APPEND,
   O_NOCTTY,
   O_NONBLOCK,
 } from "@supermachine/fuse-protocol";
@@ -69,11 +70,16 @@ const native = {
   fremovexattr: lazyFunction<(fd: number, name: CString) => number>(
     "int fremovexattr(int fd, const char *name)",
   ),
+  fcntl: lazyFunction<(fd: number, command: number, argument: number) => number>(
+    "int fcntl(int fd, int cmd, intptr_t arg)",
+  ),
   madvise: lazyFunction<(address: bigint, length: number, advice: number) => number>(
     "int madvise(void *addr, size_t length, int advice)",
   ),
 };
 
+const F_GETFL = 3;
+const F_SETFL = 4;
 const SYS_FCHMODAT2 = 452;
 const SYS_FACCESSAT2 = 439;
 
@@ -127,6 +133,11 @@ export const linuxPosixCalls: PosixCalls = {
   preadv: linux.preadv,
   pwritev: linux.pwritev,
   ftruncate: linux.ftruncate,
+  setAppends(fd, appends) {
+    const flags = native.fcntl(fd, F_GETFL, 0);
+    native.fcntl(fd, F_SETFL, appends ? flags | O_APPEND : flags & ~O_APPEND);
+    return (flags & O_APPEND) !== 0;
+  },
   preallocate: (fd, offset, length) => linux.fallocate(fd, FALLOC_FL_KEEP_SIZE, offset, length),
   punchHole: (fd, offset, length) =>
     linux.fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length),

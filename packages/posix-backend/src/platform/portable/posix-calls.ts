@@ -54,6 +54,8 @@ export interface PosixCalls {
   preadv(fd: number, vectors: Uint8Array, count: number, offset: number): number;
   pwritev(fd: number, vectors: Uint8Array, count: number, offset: number): number;
   ftruncate(fd: number, size: number): number;
+  /** Sets whether each write to an open file goes to its end (O_APPEND); whether it did so before. */
+  setAppends(fd: number, appends: boolean): boolean;
   /** Makes room for a range; the size of the file stays. */
   preallocate(fd: number, offset: number, length: number): number;
   /** Makes a hole of whole blocks of the file system. */
