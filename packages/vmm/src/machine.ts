@@ -217,13 +217,13 @@ export class Machine implements AsyncDisposable {
    * @throws {@link VmmError} `ERR_VMM_BUSY` when one does not stop within 5 s: they all run on then.
    * `ERR_VMM_ENDED`.
    */
-  pause(): Promise<void> {
+  async pause(): Promise<void> {
     this.#requireRunning("be paused");
     this.#pausing ??= this.#vcpus.park(PAUSE_LIMIT_MS).catch((error: unknown) => {
       this.#pausing = undefined;
       throw error;
     });
-    return this.#pausing;
+    await this.#pausing;
   }
 
   /** Lets the vCPUs run on. The guest's clocks have gone on meanwhile. Idempotent. */

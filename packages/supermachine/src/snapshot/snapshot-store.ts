@@ -9,6 +9,9 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
 /** What is being made or removed has one of these: it is no snapshot. */
 const UNFINISHED = /\.tmp$/;
 
+/** Nothing takes as long to be written. */
+const ABANDONED_AFTER_MS = 3_600_000;
+
 /** What the store knows of a snapshot. */
 export interface StoredSnapshot {
   readonly name: string;
@@ -39,6 +42,7 @@ export class SnapshotStore {
   async pathFor(name: string): Promise<string> {
     const path = this.#path(name);
     await mkdir(this.directory, { recursive: true, mode: 0o700 });
+    await this.#removeAbandoned();
     return path;
   }
 
@@ -74,6 +78,17 @@ export class SnapshotStore {
       "ERR_OPTION",
       `the name ${JSON.stringify(name)}: give up to 63 letters, digits, "_", "." and "-", the first a letter or digit`,
     );
+  }
+
+  /** What a killed process was writing or removing. */
+  async #removeAbandoned(): Promise<void> {
+    const names = (await readdir(this.directory)).filter((name) => UNFINISHED.test(name));
+    for (const name of names) {
+      const path = join(this.directory, name);
+      const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Number.POSITIVE_INFINITY }));
+      if (Date.now() - mtimeMs < ABANDONED_AFTER_MS) continue;
+      await rm(path, { recursive: true, force: true });
+    }
   }
 
   async #describe(name: string): Promise<StoredSnapshot> {
