@@ -40,6 +40,37 @@ async function measured(what: string, action: () => Promise<void>): Promise<void
   stdout.write(`${what} in ${(performance.now() - before).toFixed(1)} ms\n`);
 }
 
+/** A file system that answers nothing until its end, and then with errors. */
+class Silence {
+  readonly #pending: (() => void)[] = [];
+  #ended = false;
+
+  handle(
+    request: readonly Uint8Array[],
+    [reply]: readonly Uint8Array[],
+    complete: (written: number) => void,
+  ): void {
+    const header = Buffer.concat(request);
+    this.#pending.push(() => {
+      // struct fuse_out_header: length, -EIO, the request's id.
+      if (reply !== undefined) {
+        const answer = Buffer.alloc(16);
+        answer.writeUInt32LE(16, 0);
+        answer.writeInt32LE(-5, 4);
+        header.copy(answer, 8, 8, 16);
+        reply.set(answer);
+      }
+      complete(reply === undefined ? 0 : 16);
+    });
+    if (this.#ended) this.end();
+  }
+
+  end(): void {
+    this.#ended = true;
+    for (const answer of this.#pending.splice(0)) answer();
+  }
+}
+
 /** A machine without what {@link Vm} puts around it. */
 async function startMachine(
   rootfs: string,
@@ -75,6 +106,7 @@ async function startMachine(
 describe("a guest that is frozen, and made another machine", () => {
   let machine: QemuMachine | Machine;
   let vsock: VsockDevice;
+  const silence = new Silence();
   let control: AgentControl;
   let agent: AgentClient;
 
@@ -82,8 +114,7 @@ describe("a guest that is frozen, and made another machine", () => {
     await using images = await demoStore();
     const { rootfsPath } = await images.store.get("demo");
     vsock = new VsockDevice();
-    // A file system that never answers.
-    const silent = new FsDevice({ tag: "silent", session: { handle: () => {} } });
+    const silent = new FsDevice({ tag: "silent", session: silence });
     const accepted = AgentControl.accept(vsock, { timeoutMs: 60_000 });
     machine = await startMachine(rootfsPath, [vsock, silent]);
     control = await accepted;
@@ -164,8 +195,8 @@ describe("a guest that is frozen, and made another machine", () => {
     });
     expect(await run("echo alive")).toBe("alive\n");
     mount.close();
-    // Or the guest would wait for it when it writes everything back at its end.
-    await run("umount -l /silent");
+    silence.end();
+    await run("umount /silent");
   });
 
   test("a copy gets another name, machine id and boot id, and the right time", async () => {
