@@ -58,15 +58,19 @@ class Practice {
   readonly #server: RequestServer;
   readonly #request = Buffer.allocUnsafeSlow(ROOM);
   readonly #reply = Buffer.allocUnsafeSlow(ROOM);
-  readonly #input = [this.#request];
-  readonly #output = [this.#reply];
+  readonly #undivided: readonly Uint8Array[] | undefined;
+  readonly #output: readonly Uint8Array[];
   #answered = 0;
   readonly #complete = (length: number): void => {
     this.#answered = length;
   };
 
-  constructor(server: RequestServer) {
+  /** @param divided - Headers are in buffers of their own. */
+  constructor(server: RequestServer, divided: boolean) {
     this.#server = server;
+    this.#undivided = divided ? undefined : [this.#request];
+    const reply = this.#reply;
+    this.#output = divided ? [reply.subarray(0, REPLY), reply.subarray(REPLY)] : [reply];
     this.#request.fill(0);
   }
 
@@ -86,7 +90,8 @@ class Practice {
     request.writeUInt32LE(2, header.unique);
     request.writeBigUInt64LE(BigInt(nodeid), header.nodeid);
     this.#answered = 0;
-    this.#server.handle(this.#input, this.#output, this.#complete);
+    const parts = [request.subarray(0, BODY), request.subarray(BODY, BODY + length)];
+    this.#server.handle(this.#undivided ?? parts, this.#output, this.#complete);
     request.fill(0, BODY, BODY + length);
     if (this.#answered === 0) return false;
     return this.#reply.readInt32LE(fuse_out_header.offsets.error) === 0;
@@ -172,16 +177,17 @@ function list(practice: Practice): void {
  *
  * @param backend - One of the kind that will serve: empty, and nobody else's.
  * @param options - Those of the sessions that will serve.
- * @param transport - What requests run through on their way to the session. Default: nothing.
+ * @param transport - What requests run through on their way to the session, headers divided from the rest as
+ * drivers of virtio-fs do. Default: nothing, and they are undivided.
  */
 export function practise(
   backend: FsBackend,
   options: SessionOptions = {},
-  transport: (session: Session) => RequestServer = (session) => session,
+  transport?: (session: Session) => RequestServer,
 ): void {
   const logger = { warn: () => {} };
   using session = new Session(backend, { ...options, logger });
-  const practice = new Practice(transport(session));
+  const practice = new Practice(transport?.(session) ?? session, transport !== undefined);
   const names = Array.from({ length: FILES }, (_, i) => encodeName(`file-${i}`));
   const others = Array.from({ length: FILES }, (_, i) => encodeName(`other-${i}`));
   const end = performance.now() + DURATION_MS;

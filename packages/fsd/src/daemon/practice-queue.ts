@@ -1,8 +1,8 @@
-import { fuse_in_header, fuse_out_header } from "@supermachine/fuse-protocol";
 import type { RequestServer, Session } from "@supermachine/fuse-server";
 import {
   FsDevice,
   GuestMemory,
+  scatter,
   VIRTIO_RING_F_EVENT_IDX,
   VIRTIO_RING_F_INDIRECT_DESC,
   Virtqueue,
@@ -43,27 +43,16 @@ export class PracticeQueue implements RequestServer {
   }
 
   handle(
-    [input = new Uint8Array(0)]: readonly Uint8Array[],
-    [output = new Uint8Array(0)]: readonly Uint8Array[],
+    input: readonly Uint8Array[],
+    output: readonly Uint8Array[],
     complete: (bytesWritten: number) => void,
   ): void {
-    const length = new DataView(input.buffer, input.byteOffset).getUint32(
-      fuse_in_header.offsets.len,
-      true,
-    );
-    const { size: inHeader } = fuse_in_header;
-    const { size: outHeader } = fuse_out_header;
-    // Drivers put headers into buffers of their own.
-    const readable = [input.subarray(0, inHeader), input.subarray(inHeader, length)];
-    const writable = [outHeader, output.length - outHeader];
-    this.#driver.submit(
-      readable.filter((bytes) => bytes.length > 0),
-      writable,
-      { indirect: true },
-    );
+    const readable = input.filter(({ length }) => length > 0);
+    const writable = output.map(({ length }) => length);
+    this.#driver.submit(readable, writable, { indirect: true });
     this.#device.notify(REQUEST_QUEUE);
     for (const { data } of this.#driver.collect()) {
-      output.set(data);
+      scatter(output, 0, data);
       complete(data.length);
     }
   }
