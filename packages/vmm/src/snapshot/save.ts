@@ -122,7 +122,8 @@ function compareWith(
   if (base === undefined) return { memory: undefined, isMapped: false, mapped };
   const memory: HostMemory[] = base.allocateMemory(hypervisor);
   for (const part of memory) resources.use(part);
-  const isMapped = base.state.layers.at(-1)?.id === origin?.layers.at(-1)?.id;
+  const isMapped =
+    origin !== undefined && base.state.layers.at(-1)?.id === origin.layers.at(-1)?.id;
   return { memory, isMapped, mapped };
 }
 
