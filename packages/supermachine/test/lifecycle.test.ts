@@ -153,6 +153,12 @@ describe(`a detached machine on ${hypervisor}`, () => {
     expect(await Vm.list()).toEqual([]);
   });
 
+  test("is shut down in order when its process is told to end", async () => {
+    const vm = await start({ detached: true });
+    process.kill(vm.description.pid, "SIGTERM");
+    expect(await vm.exited).toMatchObject({ reason: "shutdown", message: "the guest shut down" });
+  });
+
   test("whose process hangs does not make others hang, and can be killed", async () => {
     const vm = await start({ detached: true, name: "stuck" });
     process.kill(vm.description.pid, "SIGSTOP");

@@ -2,6 +2,7 @@ import { AgentControl, type VsockConnector } from "@supermachine/guest";
 import type { MachineExit } from "@supermachine/vmm";
 import { SupermachineError } from "../errors.js";
 import type { ExitResult } from "../exec-result.js";
+import { ClockWatch } from "./clock-watch.js";
 import type {
   BareMachine,
   EventOptions,
@@ -50,6 +51,7 @@ export class MachineHost implements RunningMachine {
   readonly #machine: BareMachine;
   readonly #agent: AgentControl;
   readonly #record: MachineRecord;
+  readonly #clock = new ClockWatch();
   /** What a snapshot must be restored with: the configuration, as JSON. */
   readonly #metadata: string;
   #status: MachineStatus = "running";
@@ -58,6 +60,7 @@ export class MachineHost implements RunningMachine {
   #saving = false;
   #turn: Promise<void> = Promise.resolve();
   #command: ExitResult | undefined;
+  #commandFailure: string | undefined;
 
   /**
    * Starts a machine and waits until its guest answers.
@@ -162,6 +165,7 @@ export class MachineHost implements RunningMachine {
   }
 
   async kill(): Promise<VmExit> {
+    this.#stopping = true;
     await this.#machine.stop();
     return this.exited;
   }
@@ -245,14 +249,19 @@ export class MachineHost implements RunningMachine {
       .then((result) => {
         this.#command = result;
       })
-      // Of a guest that is gone, or does not answer, there is nothing more to expect.
-      .catch(() => {})
+      .catch(({ message }: Error) => {
+        this.#commandFailure = message;
+      })
       // Nothing in the guest outlives its command, so there is nothing to shut down in order.
       .then(() => this.#machine.stop());
   }
 
   #withCommand(exit: MachineExit): VmExit {
     const command = this.#command;
+    const failure = this.#commandFailure;
+    if (failure !== undefined && exit.reason === "stopped" && !this.#stopping) {
+      return { ...exit, message: `the machine's command was lost: ${failure}` };
+    }
     if (command === undefined) return exit;
     const { code, signal } = command;
     const how = code === null ? `was ended by ${signal}` : `ended with status ${code}`;
@@ -286,7 +295,9 @@ export class MachineHost implements RunningMachine {
 
   async #watch(): Promise<void> {
     // While it is saved, the guest stands still for as long as that takes.
-    if (!this.#saving) await this.health({ timeoutMs: WATCH_TIMEOUT_MS });
+    if (this.#saving) return;
+    if (this.#clock.hasJumped()) this.#agent.sync().catch(() => {});
+    await this.health({ timeoutMs: WATCH_TIMEOUT_MS });
   }
 
   #setAnswering(answering: boolean): void {

@@ -37,8 +37,9 @@ export class SpawnedMachine implements MachineStarter {
       stdio: ["ignore", "ignore", detached ? "ignore" : "pipe", "ipc"],
       // Of the parent's V8 options none concerns the machine; an inspector port would even clash.
       execArgv: [],
-      // A session of its own: a terminal that hangs up does not end it.
+      // A session of its own: a terminal that hangs up does not end it, and it keeps no directory in use.
       detached,
+      ...(detached ? { cwd: "/" } : {}),
     });
     this.#child = child;
     this.#detached = detached;
