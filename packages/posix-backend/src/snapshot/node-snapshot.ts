@@ -27,7 +27,6 @@ import {
 import { decodeFirstVersion } from "./saved-nodes-v1.js";
 
 const PATH_MAX = 4096;
-const DT_DIR = 4;
 
 function rootPath(share: Share): string {
   const path = Buffer.alloc(PATH_MAX);
@@ -55,8 +54,9 @@ function listDirectory(
 function nodeOf(share: Share, directory: number, reader: DirectoryReader): number | undefined {
   const beside = share.inodes.findBeside(directory, reader.ino);
   if (beside !== undefined) return beside;
-  // Where something is mounted, the record shows what is below it.
-  if (reader.type !== DT_DIR || !share.inodes.hasSubmounts) return undefined;
+  // Where something is mounted, the record shows what is below it; and files of an overlay are on other volumes
+  // than their directory.
+  if (!share.inodes.hasSubmounts) return undefined;
   if (share.name.set(reader.name) < 0) return undefined;
   if (share.stat.readName(reader.fd, share.name.bytes) < 0) return undefined;
   return share.inodes.find(share.stat);
