@@ -17,6 +17,7 @@ export {
 } from "./memory.js";
 export { cLibrary, lazyFunction, type Pointer } from "./native.js";
 export { ResourceStack } from "./resource-stack.js";
+export { ScratchDirectory } from "./scratch-directory.js";
 export { currentThreadId, signalThread, takeSignal } from "./thread-signal.js";
 export { takeShortTurns } from "./time-slice.js";
 export { UnixListener, UnixSocket } from "./unix-socket.js";

@@ -7,5 +7,6 @@ test("the public API is what it was", () => {
     "PosixBackend",
     "PosixBackendError",
     "SharedPosixShare",
+    "createPracticeBackend",
   ]);
 });

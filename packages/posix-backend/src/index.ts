@@ -13,6 +13,7 @@ export type {
   SymlinkPolicy,
 } from "./options.js";
 export { PosixBackend } from "./posix-backend.js";
+export { createPracticeBackend } from "./practice-backend.js";
 export {
   SharedPosixShare,
   type SharedPosixShareData,

@@ -5,60 +5,33 @@
  *
  * @packageDocumentation
  */
+
 import type { HypervisorKind } from "./machine/config.js";
 import { confineMachineProcess } from "./machine/confine.js";
-import { MachineHost } from "./machine/host.js";
-import { MachineService } from "./machine/service.js";
-import type { Listening } from "./machine/spawn.js";
+import { MachineLife } from "./machine/machine-life.js";
 import { prepareBare } from "./machine/starter.js";
+import { ForkDirectory } from "./snapshot/fork-directory.js";
 
 const [hypervisor, cpus] = process.argv.slice(2);
-const prepared = prepareBare(hypervisor as HypervisorKind, Number(cpus));
-const abandoned = new AbortController();
-let service: MachineService | undefined;
-let host: MachineHost | undefined;
-let starting = false;
-let detached = false;
+const life = new MachineLife(prepareBare(hypervisor as HypervisorKind, Number(cpus)), {
+  get isGone() {
+    return !process.connected;
+  },
+  tell: (listening) => process.send?.(listening, () => {}),
+});
 
-process.on("disconnect", () => void abandon());
+process.on("disconnect", () => void life.abandon());
 // A terminal sends these to the whole group; the parent decides what becomes of the machine.
 for (const signal of ["SIGINT", "SIGQUIT", "SIGHUP"] as const) {
   process.on(signal, () => {});
 }
 // What ends a service: a machine without a parent to decide heeds it.
-process.on("SIGTERM", () => void (detached ? host?.stop() : undefined));
+process.on("SIGTERM", () => void life.shutDown());
+void life.ended.then(() => {
+  // A parent that was killed while it forked this machine has left the copies' memory.
+  if (!process.connected) ForkDirectory.removeAbandoned();
+  process.exit();
+});
 
 confineMachineProcess();
-service = await MachineService.open(async ({ config, vm }, record) => {
-  const { signal } = abandoned;
-  starting = true;
-  try {
-    host = await MachineHost.start(config, prepared.start, record, { signal });
-  } catch (error) {
-    // After the client has the error.
-    setImmediate(() => void end());
-    throw error;
-  }
-  void host.exited.then(end);
-  // The parent may have gone in the meantime, with nobody else to know the machine yet.
-  if (!process.connected) await abandon();
-  detached = vm.detached;
-  return host;
-});
-// A parent that has gone already, or goes now, has not been heard of or will be.
-if (!process.connected) await end();
-else process.send?.({ directory: service.directory } satisfies Listening, () => {});
-
-async function end(): Promise<void> {
-  prepared[Symbol.dispose]();
-  await service?.close();
-  process.exit();
-}
-
-async function abandon(): Promise<void> {
-  if (detached) return;
-  abandoned.abort();
-  // A start that is given up cleans up after itself, and ends the process.
-  if (host !== undefined) await host.kill();
-  else if (!starting && service !== undefined) await end();
-}
+await life.open();

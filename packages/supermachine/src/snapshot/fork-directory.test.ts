@@ -1,5 +1,4 @@
-import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,15 +11,15 @@ beforeAll(() => {
 afterAll(() => rmSync(parent, { recursive: true }));
 
 test("it removes itself, and what processes that are gone have left", () => {
-  const { pid } = spawnSync("true");
-  mkdirSync(join(parent, `supermachine-fork-${pid}-00`));
-  mkdirSync(join(parent, `supermachine-fork-${pid}-00.abc.tmp`));
-  mkdirSync(join(parent, `supermachine-fork-${process.pid}-00`));
+  mkdirSync(join(parent, "supermachine-fork-0123456789ab", "snapshot"), { recursive: true });
   mkdirSync(join(parent, "another"));
   {
     using directory = new ForkDirectory(parent);
     mkdirSync(directory.path);
+    using other = new ForkDirectory(parent);
+    expect(existsSync(directory.path)).toBe(true);
     expect(readdirSync(parent)).toHaveLength(3);
+    expect(other.path).not.toBe(directory.path);
   }
-  expect(readdirSync(parent).sort()).toEqual(["another", `supermachine-fork-${process.pid}-00`]);
+  expect(readdirSync(parent)).toEqual(["another"]);
 });

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { existsSync, mkdirSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -45,8 +45,8 @@ export class WarmSnapshots {
 
   /** Removes one; machines that go on from it keep what they have. */
   async remove(directory: string): Promise<void> {
-    // Renamed first: nobody finds half of it.
-    const aside = `${directory}.${randomUUID()}`;
+    // Renamed first: nobody finds half of it. To a name by which the next to be saved here removes what is left.
+    const aside = `${directory}.${randomBytes(6).toString("hex")}.tmp`;
     try {
       await rename(directory, aside);
     } catch (error) {

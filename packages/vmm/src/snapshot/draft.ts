@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
-import { closeSync, linkSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, linkSync, openSync, statSync, writeFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { ScratchDirectory } from "@supermachine-internal/libc";
 import { VmmError } from "../errors.js";
 
 const outOfSpace = new Set(["ENOSPC", "EDQUOT", "EFBIG"]);
@@ -32,31 +32,30 @@ function writeError(target: string, cause: unknown): VmmError {
 
 /**
  * A snapshot being made, in a directory beside the one it becomes: who looks there sees all of it or
- * nothing. Disposing one that is not published leaves nothing behind.
+ * nothing. Disposing one that is not published leaves nothing behind; what a killed process has left of one, the
+ * next of the same target removes.
  */
 export class SnapshotDraft implements Disposable {
   readonly target: string;
-  readonly #directory: string;
+  readonly #scratch: ScratchDirectory;
   readonly #files: string[] = [];
-  #published = false;
 
   /** @throws VmmError `ERR_VMM_SNAPSHOT_WRITE` also when `target` exists. */
   constructor(target: string) {
     this.target = resolve(target);
-    this.#directory = `${this.target}.${randomBytes(6).toString("hex")}.tmp`;
     if (statSync(this.target, { throwIfNoEntry: false }) !== undefined) {
       throw new VmmError(
         "ERR_VMM_SNAPSHOT_WRITE",
         `the snapshot ${this.target} exists: remove it first, or give another name`,
       );
     }
-    step(this.target, () => mkdirSync(this.#directory, { mode: 0o700 }));
+    this.#scratch = step(this.target, () => new ScratchDirectory(`${this.target}.`, ".tmp"));
   }
 
   /** Makes a file and lets `write` fill it. */
   write<T>(name: string, write: (fd: number) => T): T {
     return step(this.target, () => {
-      const path = join(this.#directory, name);
+      const path = join(this.#scratch.path, name);
       const fd = openSync(path, "wx", 0o600);
       try {
         this.#files.push(path);
@@ -74,7 +73,7 @@ export class SnapshotDraft implements Disposable {
   /** Shares a file of another snapshot, which both then have. */
   link(path: string, name: string): void {
     try {
-      linkSync(path, join(this.#directory, name));
+      linkSync(path, join(this.#scratch.path, name));
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "EXDEV") throw writeError(this.target, cause);
       throw new VmmError(
@@ -88,9 +87,9 @@ export class SnapshotDraft implements Disposable {
   /** Gives the snapshot its name, when all of it is on disk. */
   async publish(): Promise<void> {
     try {
-      for (const path of [...this.#files, this.#directory]) await flush(path);
-      await rename(this.#directory, this.target);
-      this.#published = true;
+      for (const path of [...this.#files, this.#scratch.path]) await flush(path);
+      await rename(this.#scratch.path, this.target);
+      this.#scratch.keep();
       await flush(dirname(this.target));
     } catch (cause) {
       throw writeError(this.target, cause);
@@ -98,7 +97,7 @@ export class SnapshotDraft implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    if (!this.#published) rmSync(this.#directory, { recursive: true, force: true });
+    this.#scratch[Symbol.dispose]();
   }
 }
 
