@@ -1,12 +1,27 @@
-import { mkdirSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { O_APPEND, O_RDWR } from "@supermachine/fuse-protocol";
-import { openDescriptors, runs, TemporaryDirectory } from "@supermachine-internal/testing";
+import {
+  openDescriptors,
+  requireFacility,
+  runs,
+  TemporaryDirectory,
+} from "@supermachine-internal/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PosixBackendError } from "../src/index.js";
 import { asRoot, Client, outcome, root } from "./client.js";
 import { encodeFirstVersion } from "./first-version.js";
+import { mounting } from "./mounting.js";
 
 function fill(path: string): void {
   mkdirSync(join(path, "a/b"), { recursive: true });
@@ -52,6 +67,48 @@ test("a restored backend goes on with the nodes and open files of the one that w
   after.backend.forget(file, 1);
   expect(outcome(after.backend.lookup(asRoot, file, "x", after.entry))).toBe("ESTALE");
 });
+
+requireFacility("linux", "root", mounting).test(
+  "files of an overlay, which are on other volumes than their directory, are found again",
+  () => {
+    using dir = new TemporaryDirectory();
+    const at = (name: string) => join(dir.path, name);
+    for (const name of ["lower", "volume", "merged"]) mkdirSync(at(name));
+    fill(at("lower"));
+    execFileSync("mount", ["-t", "tmpfs", "none", at("volume")]);
+    try {
+      for (const name of ["upper", "work"]) mkdirSync(join(at("volume"), name));
+      const layers = `lowerdir=${at("lower")},upperdir=${at("volume/upper")},workdir=${at("volume/work")}`;
+      // Otherwise the kernel may make inode numbers of its own that hide the volumes.
+      const options = `${layers},xino=off`;
+      execFileSync("mount", ["-t", "overlay", "-o", options, "none", at("merged")]);
+      writeFileSync(at("merged/a/new"), "new");
+      const volumes = ["a", "a/other", "a/new"].map(
+        (name) => statSync(join(at("merged"), name)).dev,
+      );
+      expect(new Set(volumes).size).toBe(3);
+
+      using before = new Client(at("merged"));
+      const paths = ["a/b/file", "a/other", "a/new"];
+      const contents = ["contents", "other", "new"];
+      // Directories and files count their inodes apart: some have the same number, on other volumes.
+      for (let i = 0; i < 40; i++) {
+        const [path, text] = [`many/${i}/file`, `${i}`];
+        mkdirSync(at(`merged/many/${i}`), { recursive: true });
+        writeFileSync(at(`merged/${path}`), text);
+        paths.push(path);
+        contents.push(text);
+      }
+      const handles = paths.map((path) => before.open(before.walk(path)));
+      using after = new Client(at("merged"));
+      after.backend.restoreNodes(before.backend.saveNodes());
+      expect(handles.map((fh) => after.read(fh))).toEqual(contents);
+      expect(after.walk("a/other")).toBe(before.walk("a/other"));
+    } finally {
+      for (const name of ["merged", "volume"]) spawnSync("umount", ["--lazy", at(name)]);
+    }
+  },
+);
 
 test("what is gone when it is restored is ESTALE, until it is forgotten", () => {
   using dir = new TemporaryDirectory();

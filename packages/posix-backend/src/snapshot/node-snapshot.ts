@@ -52,11 +52,9 @@ function listDirectory(
 
 /** The node that the current record of a directory is, if the client holds it. */
 function nodeOf(share: Share, directory: number, reader: DirectoryReader): number | undefined {
-  const beside = share.inodes.findBeside(directory, reader.ino);
-  if (beside !== undefined) return beside;
+  if (!share.inodes.hasSubmounts) return share.inodes.findBeside(directory, reader.ino);
   // Where something is mounted, the record shows what is below it; and files of an overlay are on other volumes
-  // than their directory.
-  if (!share.inodes.hasSubmounts) return undefined;
+  // than their directory, which may have the same number for another node.
   if (share.name.set(reader.name) < 0) return undefined;
   if (share.stat.readName(reader.fd, share.name.bytes) < 0) return undefined;
   return share.inodes.find(share.stat);
