@@ -1,9 +1,10 @@
 // @ts-check
-// npm run bench -- AREA: run bench/AREA.mjs, print a table, write bench/results/AREA.json.
+// npm run bench -- AREA [ARGUMENT…]: run bench/AREA.mjs, print a table, write bench/results/AREA.json;
+// with arguments, which measure a part or in another way, only print.
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { cpus, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
-import { median } from "./median.mjs";
+import { median, percentile } from "./median.mjs";
 
 /**
  * One thing measured, ours and a peer's.
@@ -17,7 +18,7 @@ import { median } from "./median.mjs";
  * @property {boolean} [higherIsBetter] default: lower is better
  *
  * A file in bench/ exports this as `measure`; `note` reports progress.
- * @typedef {(options: { note: (text: string) => void }) => Promise<readonly Measurement[]>} Measure
+ * @typedef {(options: { note: (text: string) => void, args: readonly string[] }) => Promise<readonly Measurement[]>} Measure
  *
  * @typedef {object} Row
  * @property {string} name
@@ -26,8 +27,13 @@ import { median } from "./median.mjs";
  * @property {number | null} peer median
  * @property {string} peerName
  * @property {number | null} ratio above 1 where ours is better
+ * @property {number | null} p99 of ours; null where there are too few samples, or more is better
+ * @property {number | null} peerP99
  * @property {number} n samples of ours
  */
+
+/** Samples from which the slowest say something. */
+const SAMPLES_FOR_P99 = 30;
 
 /**
  * @param {Measurement} measurement
@@ -38,7 +44,12 @@ function toRow({ name, unit, ours, peer, peerName, higherIsBetter = false }) {
   const their = median(peer);
   if (our === null) throw new Error(`${name} was not measured`);
   const ratio = their === null ? null : higherIsBetter ? our / their : their / our;
-  return { name, unit, ours: our, peer: their, peerName, ratio, n: ours.length };
+  const p99 = (/** @type {readonly number[]} */ samples) =>
+    higherIsBetter || samples.length < SAMPLES_FOR_P99 ? null : percentile(samples, 0.99);
+  return {
+    ...{ name, unit, ours: our, peer: their, peerName, ratio },
+    ...{ p99: p99(ours), peerP99: p99(peer), n: ours.length },
+  };
 }
 
 async function machine() {
@@ -60,9 +71,9 @@ function printTable(rows) {
   const number = (/** @type {number | null} */ value) =>
     value === null ? "-" : value.toLocaleString("en", { maximumSignificantDigits: 4 });
   const cells = [
-    ["", "unit", "ours", "peer", "ratio", "n", "peer is"],
-    ...rows.map(({ name, unit, ours, peer, peerName, ratio, n }) => [
-      ...[name, unit, number(ours), number(peer)],
+    ["", "unit", "ours", "p99", "peer", "p99", "ratio", "n", "peer is"],
+    ...rows.map(({ name, unit, ours, p99, peer, peerP99, peerName, ratio, n }) => [
+      ...[name, unit, number(ours), number(p99), number(peer), number(peerP99)],
       ...[ratio === null ? "-" : ratio.toFixed(2), String(n), peerName],
     ]),
   ];
@@ -72,7 +83,7 @@ function printTable(rows) {
   for (const row of cells) {
     const line = row.map((cell, column) => {
       const width = widths?.[column] ?? 0;
-      return column >= 2 && column <= 5 ? cell.padStart(width) : cell.padEnd(width);
+      return column >= 2 && column <= 7 ? cell.padStart(width) : cell.padEnd(width);
     });
     process.stdout.write(`${line.join("  ").trimEnd()}\n`);
   }
@@ -82,16 +93,18 @@ const BENCH = new URL("../bench/", import.meta.url);
 const areas = (await readdir(BENCH)).flatMap((file) =>
   file.endsWith(".mjs") ? [file.slice(0, -4)] : [],
 );
-const area = process.argv[2];
+const [, , area, ...args] = process.argv;
 if (area === undefined || !areas.includes(area)) {
-  process.stderr.write(`Usage: npm run bench -- AREA\nAreas: ${areas.join(", ")}\n`);
+  process.stderr.write(`Usage: npm run bench -- AREA [ARGUMENT…]\nAreas: ${areas.join(", ")}\n`);
   process.exit(2);
 }
 /** @type {{ measure: Measure }} */
 const { measure } = await import(new URL(`${area}.mjs`, BENCH).href);
 const note = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
-const rows = (await measure({ note })).map(toRow);
-const file = fileURLToPath(new URL(`results/${area}.json`, BENCH));
-await mkdir(new URL("results/", BENCH), { recursive: true });
-await writeFile(file, `${JSON.stringify({ machine: await machine(), rows }, undefined, 2)}\n`);
+const rows = (await measure({ note, args })).map(toRow);
+if (args.length === 0) {
+  const file = fileURLToPath(new URL(`results/${area}.json`, BENCH));
+  await mkdir(new URL("results/", BENCH), { recursive: true });
+  await writeFile(file, `${JSON.stringify({ machine: await machine(), rows }, undefined, 2)}\n`);
+}
 printTable(rows);

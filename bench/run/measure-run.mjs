@@ -47,7 +47,7 @@ export async function measureRun({ command, args }, memoryMiB) {
  * @param {number} root
  * @param {number} memoryMiB
  */
-function residentBeside(root, memoryMiB) {
+export function residentBeside(root, memoryMiB) {
   const parents = new Map(
     readdirSync("/proc")
       .filter((name) => /^\d+$/.test(name))
