@@ -19,7 +19,7 @@ type PlacementOptions = Pick<VmOptions, "isolation" | "detached" | "name">;
 /** @throws {@link SupermachineError} ERR_OPTION. */
 export function checkPlacement({ isolation, detached = false, name }: PlacementOptions): void {
   if (name !== undefined) checkVmName(name);
-  if (detached && isolation === "inline") {
+  if (detached && isolation !== undefined && isolation !== "process") {
     throw new SupermachineError("ERR_OPTION", "a detached machine has a process of its own");
   }
 }

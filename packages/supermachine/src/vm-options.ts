@@ -1,6 +1,7 @@
 import type { ImageStore } from "@supermachine/oci/image-store";
 import type { HypervisorName } from "./hypervisor/remembered.js";
 import type { CachePolicy, SymlinkPolicy } from "./machine/config.js";
+import type { Isolation } from "./machine/starter.js";
 
 /** A host directory that the guest sees. */
 export interface Mount {
@@ -68,9 +69,10 @@ export interface VmOptions {
   readonly hypervisor?: HypervisorName;
   /**
    * Where the machine runs: `process`, the default, isolates the caller from anything that happens to
-   * it; `inline` serves its devices from the caller's own event loop, which starts fastest.
+   * it; `thread` is a worker thread, which takes less memory, and keeps the caller's event loop free but
+   * shares its address space; `inline` serves the machine's devices from that event loop, and starts fastest.
    */
-  readonly isolation?: "process" | "inline";
+  readonly isolation?: Isolation;
   /**
    * The machine outlives this process, in a process of its own: find it again with `Vm.connect`, end it with
    * `vm.stop()`. Otherwise it ends when this process does, however that ends. Default false.

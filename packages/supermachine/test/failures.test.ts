@@ -33,7 +33,7 @@ afterEach(async () => {
 const start = (options: Partial<VmOptions> = {}) =>
   Vm.start({ image: "demo", store, hypervisor, ...options });
 
-describe.each(["process", "inline"] as const)("a machine that cannot start (%s)", (isolation) => {
+describe.each(["process", "thread", "inline"] as const)("a machine that cannot start (%s)", (isolation) => {
   test("an unknown image is named, with the ones there are", async () => {
     const started = start({ image: "no-such-image", isolation });
     await expect(started).rejects.toMatchObject({ code: "ERR_OCI_IMAGE_NOT_FOUND" });

@@ -169,7 +169,7 @@ describe(`a detached machine on ${hypervisor}`, () => {
   });
 });
 
-describe.each(["process", "inline"] as const)(`a machine on ${hypervisor} (%s)`, (isolation) => {
+describe.each(["process", "thread", "inline"] as const)(`a machine on ${hypervisor} (%s)`, (isolation) => {
   test("pauses and goes on, with the right time, and says so", async () => {
     await using vm = await start({ isolation });
     const counter = vm.exec([

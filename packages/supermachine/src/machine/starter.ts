@@ -56,9 +56,12 @@ export function prepareInline(hypervisor: HypervisorKind, cpus: number): Machine
   };
 }
 
+/** Where a machine runs: in a process or worker thread of its own, or on the thread that starts it. */
+export type Isolation = "process" | "thread" | "inline";
+
 /** Where a machine runs. */
 export interface Placement {
-  readonly isolation: "process" | "inline";
+  readonly isolation: Isolation;
   /** Outlives this process. */
   readonly detached: boolean;
 }
@@ -70,6 +73,11 @@ export async function prepareMachine(
   cpus: number,
 ): Promise<MachineStarter> {
   if (isolation === "inline") return prepareInline(hypervisor, cpus);
-  const { SpawnedMachine } = await import("./spawn.js");
-  return new SpawnedMachine(hypervisor, cpus, detached);
+  const { RemoteMachine } = await import("./remote-machine.js");
+  if (isolation === "thread") {
+    const { MachineThread } = await import("./thread.js");
+    return new RemoteMachine(new MachineThread(hypervisor, cpus));
+  }
+  const { MachineProcess } = await import("./spawn.js");
+  return new RemoteMachine(new MachineProcess(hypervisor, cpus, detached));
 }

@@ -15,6 +15,7 @@ import type {
 } from "../config.js";
 import type { VmDescription } from "../description.js";
 import type { MachineMetrics, MetricsOptions } from "../metrics.js";
+import type { MachineSite } from "../remote-machine.js";
 import { VsockSocket } from "../vsock-socket.js";
 import { dial, foreignProcess } from "./dial.js";
 import { type ControlMethods, type ControlStreams, isReply, type StartParams } from "./protocol.js";
@@ -29,8 +30,8 @@ const STOP_TIMEOUT_MS = 2_000;
 
 /** Options of {@link ControlClient.connect}. */
 export interface ConnectOptions {
-  /** For the owner of the machine's process: settles when that has ended, with how it did. */
-  readonly processEnded?: Promise<string>;
+  /** For the owner of what runs the machine: the machine has not ended before that has. */
+  readonly site?: Pick<MachineSite, "ended" | "kill">;
 }
 
 interface Pending {
@@ -44,6 +45,7 @@ export class ControlClient implements RunningMachine {
   readonly exited: Promise<VmExit>;
   readonly #directory: string;
   readonly #socket: Socket;
+  readonly #site: ConnectOptions["site"];
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
 
@@ -60,13 +62,14 @@ export class ControlClient implements RunningMachine {
     directory: string,
     socket: Socket,
     values: AsyncIterable<unknown>,
-    { processEnded }: ConnectOptions,
+    { site }: ConnectOptions,
   ) {
     this.#directory = directory;
     this.#socket = socket;
     this.vsock = new VsockSocket(join(directory, "vsock"));
+    this.#site = site;
     void this.#listen(values);
-    this.exited = this.#exit(processEnded);
+    this.exited = this.#exit();
   }
 
   /** Starts the machine of a process that has none yet. `timeoutMs` is the guest's own limit. */
@@ -85,8 +88,10 @@ export class ControlClient implements RunningMachine {
 
   async kill(): Promise<VmExit> {
     await this.#request("kill", null).catch((error: SupermachineError) => {
-      // A process that does not answer is ended itself. Any other failure is that the machine is gone.
-      if (error.code === "ERR_VM_TIMEOUT") endOwner(this.#directory);
+      // What does not answer is ended itself. Any other failure is that the machine is gone.
+      if (error.code !== "ERR_VM_TIMEOUT") return;
+      if (this.#site !== undefined) this.#site.kill();
+      else endOwner(this.#directory);
     });
     return this.exited;
   }
@@ -136,13 +141,12 @@ export class ControlClient implements RunningMachine {
     await this.stop();
   }
 
-  async #exit(processEnded: Promise<string> | undefined): Promise<VmExit> {
+  async #exit(): Promise<VmExit> {
     const exit = await this.#request("exited", null, Number.POSITIVE_INFINITY).catch(
       () => undefined,
     );
-    const how = (await processEnded) ?? "";
+    const message = (await this.#site?.ended) ?? "the machine's process ended unexpectedly";
     this.close();
-    const message = `the machine's process ended unexpectedly${how}`;
     return exit ?? { reason: "hypervisor-error", message, console: [] };
   }
 
