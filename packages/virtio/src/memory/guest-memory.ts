@@ -45,7 +45,7 @@ const REGION_LIMIT = 2 ** 32;
  * little-endian (virtio 1.2, section 1.4), as is every host this runs on.
  */
 export class GuestMemory {
-  readonly #views: readonly GuestMemoryView[];
+  #views: readonly GuestMemoryView[];
   readonly #copied: readonly CopiedMemory[];
 
   /**
@@ -55,36 +55,17 @@ export class GuestMemory {
    */
   constructor(regions: readonly GuestMemoryRegion[], copied: readonly CopiedMemory[] = []) {
     this.#copied = copied;
-    let end = 0;
-    this.#views = regions.map(({ guestAddress, buffer, discard }) => {
-      const length = buffer.byteLength;
-      const where = `guest memory region of ${length} bytes at 0x${guestAddress.toString(16)}`;
-      if (
-        !Number.isSafeInteger(guestAddress + length) ||
-        guestAddress < 0 ||
-        guestAddress % REGION_ALIGNMENT !== 0
-      ) {
-        throw new VirtioError("ERR_VIRTIO_MEMORY_REGION", `${where}: start it on a page boundary`);
-      }
-      if (length === 0 || length >= REGION_LIMIT) {
-        throw new VirtioError("ERR_VIRTIO_MEMORY_REGION", `${where}: make it 1 byte to 4 GiB - 1`);
-      }
-      if (guestAddress < end) {
-        throw new VirtioError(
-          "ERR_VIRTIO_MEMORY_REGION",
-          `${where}: overlaps the region before it; sort regions by address`,
-        );
-      }
-      end = guestAddress + length;
-      return {
-        guestAddress,
-        length,
-        buffer,
-        bytes: new Uint8Array(buffer),
-        data: new DataView(buffer),
-        discard,
-      };
-    });
+    this.#views = viewsOf(regions);
+  }
+
+  /**
+   * Replaces all regions. Queues in this memory must be suspended meanwhile; what devices have in flight
+   * lies in the old regions, so these stay mapped until it is handed back.
+   *
+   * @throws VirtioError `ERR_VIRTIO_MEMORY_REGION`, and nothing has changed.
+   */
+  replace(regions: readonly GuestMemoryRegion[]): void {
+    this.#views = viewsOf(regions);
   }
 
   /** The region that holds all of `[address, address + length)`. */
@@ -199,4 +180,37 @@ export class GuestMemory {
     view.data.setUint32(offset + 4, Math.floor(value / 2 ** 32), true);
     return true;
   }
+}
+
+function viewsOf(regions: readonly GuestMemoryRegion[]): GuestMemoryView[] {
+  let end = 0;
+  return regions.map(({ guestAddress, buffer, discard }) => {
+    const length = buffer.byteLength;
+    const where = `guest memory region of ${length} bytes at 0x${guestAddress.toString(16)}`;
+    if (
+      !Number.isSafeInteger(guestAddress + length) ||
+      guestAddress < 0 ||
+      guestAddress % REGION_ALIGNMENT !== 0
+    ) {
+      throw new VirtioError("ERR_VIRTIO_MEMORY_REGION", `${where}: start it on a page boundary`);
+    }
+    if (length === 0 || length >= REGION_LIMIT) {
+      throw new VirtioError("ERR_VIRTIO_MEMORY_REGION", `${where}: make it 1 byte to 4 GiB - 1`);
+    }
+    if (guestAddress < end) {
+      throw new VirtioError(
+        "ERR_VIRTIO_MEMORY_REGION",
+        `${where}: overlaps the region before it; sort regions by address`,
+      );
+    }
+    end = guestAddress + length;
+    return {
+      guestAddress,
+      length,
+      buffer,
+      bytes: new Uint8Array(buffer),
+      data: new DataView(buffer),
+      discard,
+    };
+  });
 }

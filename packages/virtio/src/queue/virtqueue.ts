@@ -1,34 +1,24 @@
 import { VirtqueueError } from "../error.js";
 import { VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC } from "../feature.js";
-import type { GuestMemory, GuestMemoryView } from "../memory/guest-memory.js";
+import type { GuestMemory } from "../memory/guest-memory.js";
 import { DescriptorChain } from "./descriptor-chain.js";
 import {
-  availableRingSize,
   MAX_QUEUE_SIZE,
   needsEvent,
-  usedRingSize,
-  VRING_AVAIL_ALIGN_SIZE,
   VRING_AVAIL_F_NO_INTERRUPT,
-  VRING_DESC_ALIGN_SIZE,
   VRING_DESC_F_INDIRECT,
   VRING_DESC_F_NEXT,
   VRING_DESC_F_WRITE,
-  VRING_USED_ALIGN_SIZE,
   VRING_USED_F_NO_NOTIFY,
   vringAvail,
   vringDesc,
   vringUsed,
   vringUsedElem,
 } from "./ring-layout.js";
+import { type RingPlacement, viewRings } from "./ring-views.js";
 
 /** Where the driver put a queue and how the device answers on it. */
-export interface VirtqueueOptions {
-  /** Number of descriptors, a power of two up to 32768. */
-  readonly size: number;
-  /** Guest-physical addresses of the three parts (virtio 1.2, section 2.7). */
-  readonly descriptorTable: number;
-  readonly availableRing: number;
-  readonly usedRing: number;
+export interface VirtqueueOptions extends RingPlacement {
   /** The negotiated feature bits. */
   readonly features: bigint;
   /** Tells the driver that there are used buffers; called only when it wants to hear of them. */
@@ -86,21 +76,28 @@ export class Virtqueue {
   readonly #interrupt: () => void;
   readonly #fail: ((reason: VirtqueueError) => void) | undefined;
 
-  readonly #descriptors: DataView;
-  readonly #descriptorsAt: number;
+  readonly #placement: RingPlacement;
+
+  #descriptors: DataView;
+  #descriptorsAt: number;
   /** The rings as u16 elements; every `#...At` below is an index into these. */
-  readonly #available: Uint16Array;
-  readonly #availableAt: number;
-  readonly #used: Uint16Array;
-  readonly #usedAt: number;
-  readonly #usedData: DataView;
+  #available: Uint16Array;
+  #availableAt: number;
+  #used: Uint16Array;
+  #usedAt: number;
+  #usedData: DataView;
 
   readonly #pool: DescriptorChain[] = [];
   #inFlight = 0;
   #requests = 0;
   #bytesFromGuest = 0;
   #bytesToGuest = 0;
+  /** Whether requests are taken. */
+  #taking = true;
+  /** Whether the rings are left alone: suspended, closed or broken. */
   #stopped = false;
+  /** While suspended: what was handed back, for the driver to see later. */
+  #late: { readonly head: number; readonly bytesWritten: number }[] | undefined;
   #lastAvailableIndex: number;
   /** The available index as last seen, so that a batch loads it once. */
   #availableIndex: number;
@@ -112,50 +109,22 @@ export class Virtqueue {
 
   /** @throws VirtqueueError `ERR_VIRTIO_QUEUE_GEOMETRY` for a size, address or alignment the specification forbids. */
   constructor(memory: GuestMemory, options: VirtqueueOptions) {
-    const { size } = options;
-    if (!Number.isInteger(size) || size < 1 || size > MAX_QUEUE_SIZE || (size & (size - 1)) !== 0) {
-      throw new VirtqueueError(
-        "ERR_VIRTIO_QUEUE_GEOMETRY",
-        `queue size ${size}: must be a power of two up to ${MAX_QUEUE_SIZE}`,
-      );
-    }
-    const place = (part: string, address: number, length: number, alignment: number) => {
-      const view = memory.region(address, length);
-      if (view === undefined || address % alignment !== 0) {
-        throw new VirtqueueError(
-          "ERR_VIRTIO_QUEUE_GEOMETRY",
-          `${part} at 0x${address.toString(16)}: must be ${length} bytes of guest memory aligned to ${alignment}`,
-        );
-      }
-      return view;
-    };
-    const table = place(
-      "descriptor table",
-      options.descriptorTable,
-      vringDesc.size * size,
-      VRING_DESC_ALIGN_SIZE,
-    );
-    const available = place(
-      "available ring",
-      options.availableRing,
-      availableRingSize(size),
-      VRING_AVAIL_ALIGN_SIZE,
-    );
-    const used = place("used ring", options.usedRing, usedRingSize(size), VRING_USED_ALIGN_SIZE);
-
+    const { size, descriptorTable, availableRing, usedRing } = options;
+    const views = viewRings(memory, options);
     this.size = size;
     this.#memory = memory;
+    this.#placement = { size, descriptorTable, availableRing, usedRing };
     this.#indirect = (options.features & VIRTIO_RING_F_INDIRECT_DESC) !== 0n;
     this.#eventIndex = (options.features & VIRTIO_RING_F_EVENT_IDX) !== 0n;
     this.#interrupt = options.interrupt;
     this.#fail = options.fail;
-    this.#descriptors = table.data;
-    this.#descriptorsAt = options.descriptorTable - table.guestAddress;
-    this.#available = asU16(available);
-    this.#availableAt = (options.availableRing - available.guestAddress) >>> 1;
-    this.#used = asU16(used);
-    this.#usedAt = (options.usedRing - used.guestAddress) >>> 1;
-    this.#usedData = used.data;
+    this.#descriptors = views.descriptors;
+    this.#descriptorsAt = views.descriptorsAt;
+    this.#available = views.available;
+    this.#availableAt = views.availableAt;
+    this.#used = views.used;
+    this.#usedAt = views.usedAt;
+    this.#usedData = views.usedData;
     this.#lastAvailableIndex = (options.lastAvailableIndex ?? 0) & 0xffff;
     this.#availableIndex = this.#lastAvailableIndex;
     this.#usedIndex = (options.usedIndex ?? Atomics.load(this.#used, this.#usedIndexAt)) & 0xffff;
@@ -186,14 +155,14 @@ export class Virtqueue {
     };
   }
 
-  /** Whether the queue was closed or found broken. */
+  /** Whether the queue was closed, suspended or found broken. */
   get stopped(): boolean {
     return this.#stopped;
   }
 
   /** Takes the next request; `undefined` when there is none, or the queue is stopped. */
   pop(): DescriptorChain | undefined {
-    if (this.#stopped || !this.hasAvailable()) return undefined;
+    if (!this.hasAvailable()) return undefined;
     if (this.#inFlight >= this.size) {
       return this.#broken(`more than ${this.size} chains in flight`);
     }
@@ -213,8 +182,8 @@ export class Virtqueue {
 
   /** Whether `pop()` has something to take. */
   hasAvailable(): boolean {
+    if (!this.#taking) return false;
     if (this.#availableIndex !== this.#lastAvailableIndex) return true;
-    if (this.#stopped) return false;
     const index = Atomics.load(this.#available, this.#availableIndexAt);
     const added = (index - this.#lastAvailableIndex) & 0xffff;
     if (added > this.size) {
@@ -230,23 +199,29 @@ export class Virtqueue {
    * it cannot serve the request yet.
    */
   unpop(chain: DescriptorChain): void {
-    if (!this.#release(chain)) return;
+    if (!this.#release(chain) && this.#late === undefined) return;
     this.#lastAvailableIndex = (this.#lastAvailableIndex - 1) & 0xffff;
   }
 
   /**
    * Hands a chain back to the driver; `bytesWritten` counts from the start of its writable bytes.
-   * After the queue was closed or broke, does nothing.
+   * After the queue was closed or broke, does nothing; while it is suspended, the driver does not see it yet.
    *
    * @throws VirtqueueError `ERR_VIRTIO_CHAIN_NOT_IN_FLIGHT` for a chain handed back before: a device's bug.
    */
   addUsed(chain: DescriptorChain, bytesWritten: number): void {
     const { head, readableLength } = chain;
     if (chain.copies.length > 0) chain.writeBack();
-    if (!this.#release(chain)) return;
+    const running = this.#release(chain);
+    if (!running && this.#late === undefined) return;
     this.#requests += 1;
     this.#bytesFromGuest += readableLength;
     this.#bytesToGuest += bytesWritten;
+    if (running) this.#publish(head, bytesWritten);
+    else this.#late?.push({ head, bytesWritten });
+  }
+
+  #publish(head: number, bytesWritten: number): void {
     const slot = this.#usedIndex & (this.size - 1);
     const at = this.#usedAt * 2 + vringUsed.size + slot * vringUsedElem.size;
     this.#usedData.setUint32(at + vringUsedElem.offsets.id, head, true);
@@ -284,10 +259,62 @@ export class Virtqueue {
     Atomics.store(this.#used, this.#usedFlagsAt, VRING_USED_F_NO_NOTIFY);
   }
 
+  /** Takes no more requests until {@link resume}; those in flight are handed back as ever. */
+  quiesce(): void {
+    this.#taking = false;
+  }
+
+  /** Leaves the rings alone until {@link resume}: the driver sees then what is handed back meanwhile. */
+  suspend(): void {
+    if (this.#stopped) return;
+    this.#taking = false;
+    this.#stopped = true;
+    this.#late = [];
+  }
+
+  /**
+   * Goes on where the queue was quiesced or suspended, with guest memory as it is now. Without effect on one that
+   * was closed or broke.
+   *
+   * @throws VirtqueueError `ERR_VIRTIO_QUEUE_GEOMETRY` when memory has no room for the rings any more.
+   */
+  resume(): void {
+    const late = this.#late;
+    if (this.#stopped && late === undefined) return;
+    if (late !== undefined) {
+      const views = viewRings(this.#memory, this.#placement);
+      this.#descriptors = views.descriptors;
+      this.#descriptorsAt = views.descriptorsAt;
+      this.#available = views.available;
+      this.#availableAt = views.availableAt;
+      this.#used = views.used;
+      this.#usedAt = views.usedAt;
+      this.#usedData = views.usedData;
+      this.#late = undefined;
+      this.#stopped = false;
+      for (const { head, bytesWritten } of late) this.#publish(head, bytesWritten);
+      this.notifyUsed();
+    }
+    this.#availableIndex = this.#lastAvailableIndex;
+    this.#taking = true;
+  }
+
+  /** Whether the driver has the queue where `placement` says. */
+  isAt({ size, descriptorTable, availableRing, usedRing }: RingPlacement): boolean {
+    const own = this.#placement;
+    return (
+      own.size === size &&
+      own.descriptorTable === descriptorTable &&
+      own.availableRing === availableRing &&
+      own.usedRing === usedRing
+    );
+  }
+
   /** Ends all access to the rings; chains in flight are forgotten when they are handed back. */
   close(): void {
+    this.#taking = false;
     this.#stopped = true;
-    this.#availableIndex = this.#lastAvailableIndex;
+    this.#late = undefined;
   }
 
   readonly #complete = (chain: DescriptorChain, bytesWritten: number): void => {
@@ -443,8 +470,4 @@ export class Virtqueue {
     this.#fail?.(reason);
     return undefined;
   }
-}
-
-function asU16({ buffer, length }: GuestMemoryView): Uint16Array {
-  return new Uint16Array(buffer, 0, length >>> 1);
 }

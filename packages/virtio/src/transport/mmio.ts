@@ -140,7 +140,7 @@ export class MmioDevice implements Disposable {
   }
 
   /**
-   * Continues from a saved state, in a new machine whose memory is restored already. The driver is
+   * Continues from a saved state, in a new machine whose memory is restored already, or when stopped. The driver is
    * interrupted once, in case an interrupt was lost in between.
    *
    * @throws VirtioError `ERR_VIRTIO_STATE_MISMATCH` when the state is not of such a device.
@@ -154,6 +154,14 @@ export class MmioDevice implements Disposable {
     if ((this.registers.status & VIRTIO_CONFIG_S_DRIVER_OK) === 0) return;
     this.#activate(state.queues);
     this.#raise(VIRTIO_MMIO_INT_VRING);
+  }
+
+  /**
+   * Lets go of the driver, which does not hear of it. Once `inFlight` is 0 {@link MmioDevice.restore} can bring an
+   * earlier state back.
+   */
+  stop(): void {
+    if (!this.#closed) this.#reset();
   }
 
   /** Closes the queues, then the device. Guest memory may be unmapped once `inFlight` is 0. */

@@ -50,9 +50,8 @@ export interface FsOptions {
   /** Default: none, and the guest cannot mount with `-o dax`. The caller closes it after the device. */
   readonly cacheWindow?: CacheWindow | undefined;
   /**
-   * The device lost its queues: the driver reset it, or the transport stops it for a while, as vhost-user
-   * does when QEMU pauses the machine. So this is not the end of the FUSE session, which a driver that
-   * was reset starts anew with INIT.
+   * The device lost its queues: the driver reset it, or the transport has to set it up anew. So this is not the end
+   * of the FUSE session, which a driver that was reset starts anew with INIT.
    */
   readonly onReset?: () => void;
 }

@@ -1,18 +1,25 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { VirtioDevice } from "../../device/device.js";
 import { VIRTIO_F_VERSION_1 } from "../../feature.js";
+import type { RingPlacement } from "../../queue/ring-views.js";
 import { Virtqueue } from "../../queue/virtqueue.js";
 import { VhostUserError } from "./error.js";
 import { type MemoryRegion, MemoryTable, unmapWhenIdle } from "./memory-table.js";
 import { Vring } from "./vring.js";
 
-/** How long a front-end that stops rings waits at most for asynchronous requests to finish. */
+/**
+ * How long a front-end that stops rings waits at most for asynchronous requests to finish. One that takes longer, such as
+ * waiting for a file lock, is answered when its ring runs again.
+ */
 const DRAIN_MS = 2000;
 
 /**
  * Runs a device on the rings and memory that a front-end describes. vhost-user has no single moment
- * at which the driver is ready: the device is activated at the first doorbell of an enabled ring (or
- * DRIVER_OK, from front-ends that tell), and again when rings or memory have changed.
+ * at which the driver is ready: the device is activated at the first doorbell of an enabled ring.
+ *
+ * Nor does it tell whether rings stop because the driver resets the device or because the virtual machine is paused. So
+ * the device keeps all its state, and the next start tells: the rings of a driver that only paused are where
+ * they were, with the base that was answered when they stopped; those of a new one begin at 0.
  */
 export class DeviceRunner implements Disposable {
   readonly rings: readonly Vring[];
@@ -22,7 +29,9 @@ export class DeviceRunner implements Disposable {
   readonly #memory = new MemoryTable();
   readonly #raiseConfigChange: () => void;
   readonly #warn: (message: string) => void;
-  /** Queues of this and earlier activations that still have requests in flight. */
+  /** The features with which the device is active. */
+  #activeFeatures = 0n;
+  /** Queues of this activation, and of earlier ones that still have requests in flight. */
   #queues: Virtqueue[] = [];
   #state: "idle" | "active" | "changing" | "broken" = "idle";
   readonly #rung = new Set<Vring>();
@@ -38,11 +47,6 @@ export class DeviceRunner implements Disposable {
     this.rings = device.queueSizes.map((_, index) => new Vring(index));
   }
 
-  /** The rings of this device are broken, and nothing happens until the driver resets it. */
-  get broken(): boolean {
-    return this.#state === "broken";
-  }
-
   readonly doorbell = (ring: Vring): void => {
     if (!ring.enabled || this.#state === "changing") {
       this.#rung.add(ring);
@@ -54,31 +58,39 @@ export class DeviceRunner implements Disposable {
     }
   };
 
-  /** The driver says it is ready, before or after its first doorbell. */
-  driverReady(): void {
-    if (this.#state === "idle" && this.rings.some((r) => r.configured && r.enabled))
-      this.#activate();
+  /** Starts a ring whose doorbell is `kick`, of which it takes ownership. */
+  startRing(ring: Vring, kick: number): void {
+    ring.start(kick, () => this.doorbell(ring));
+    this.#proceed(ring);
   }
 
-  /** Lets the device work on a ring; a doorbell that came too early is not lost. */
+  /** Lets the device work on a ring or not; a doorbell that came too early is not lost. */
   enable(ring: Vring, enabled: boolean): void {
     ring.enabled = enabled;
-    if (enabled && this.#rung.delete(ring)) this.doorbell(ring);
+    if (enabled) this.#proceed(ring);
+    else ring.queue?.quiesce();
   }
 
-  /** Stops one ring after its requests in flight are done; the device rests when none is left. */
+  /** Stops one ring after its requests in flight are done. */
   async stopRing(ring: Vring): Promise<void> {
     ring.mute();
     this.#rung.delete(ring);
-    if (ring.queue !== undefined) await this.#drain([ring.queue]);
-    ring.detach();
-    if (this.rings.every(({ queue }) => queue === undefined)) this.#rest();
+    const { queue } = ring;
+    if (queue !== undefined && ring.running) {
+      queue.quiesce();
+      await this.#drain([queue]);
+      // Meanwhile the front-end may have gone, or the device broken.
+      if (ring.queue === queue) ring.stop();
+    }
+    // A device that broke has nothing to keep: it begins anew with the next driver.
+    if (this.#state === "broken" && !this.rings.some(({ configured }) => configured)) this.#rest();
   }
 
   /** Maps one more region of guest memory. Takes ownership of `fd`. */
-  async addMemory(region: MemoryRegion, fd: number): Promise<void> {
+  addMemory(region: MemoryRegion, fd: number): void {
     this.#memory.add(region, fd);
-    await this.#changeMemory(() => {});
+    // What queues use of the other regions stays where it is.
+    this.#memory.guestMemory();
   }
 
   /** Takes a region of guest memory out of use and unmaps it. */
@@ -96,7 +108,7 @@ export class DeviceRunner implements Disposable {
 
   /** The driver, or the front-end for it, resets the device: all rings stop where they are. */
   reset(): void {
-    for (const ring of this.rings) ring.stop();
+    for (const ring of this.rings) ring.mute();
     this.#rung.clear();
     this.#rest();
   }
@@ -105,13 +117,61 @@ export class DeviceRunner implements Disposable {
     const wasActive = this.#state === "active";
     if (wasActive) {
       this.#state = "changing";
+      for (const ring of this.rings) ring.queue?.quiesce();
       await this.#drain(this.#queues);
       // Meanwhile the front-end may have gone, and taken everything down.
       if (this.#state !== "changing") return;
-      this.#rest();
+      for (const ring of this.rings) ring.queue?.suspend();
     }
     change();
-    if (wasActive) this.#activate();
+    this.#memory.guestMemory();
+    if (!wasActive) return;
+    this.#state = "active";
+    for (const ring of this.rings) this.#proceed(ring);
+  }
+
+  /** Lets a ring that was started or enabled, or whose memory has changed, run on. */
+  #proceed(ring: Vring): void {
+    if (!ring.configured || !ring.enabled) return;
+    if (this.#state === "active" && ring.queue !== undefined) {
+      if (this.#isAsItWas()) {
+        this.#resume(ring);
+        return;
+      }
+      const wasRunning = this.rings.some(({ running }) => running);
+      this.#rest();
+      if (wasRunning) this.#rung.add(ring);
+    }
+    if (this.#rung.delete(ring)) this.doorbell(ring);
+  }
+
+  /** Whether the rings that are started are where they were: whether the driver is still the same. */
+  #isAsItWas(): boolean {
+    return (
+      this.features === this.#activeFeatures &&
+      this.rings.every((ring) => {
+        const { queue, stoppedAt, base } = ring;
+        if (queue === undefined || !ring.configured) return true;
+        if (stoppedAt !== undefined && stoppedAt !== base) return false;
+        try {
+          return queue.isAt(this.#placementOf(ring));
+        } catch {
+          // It lies in memory that is gone. To activate the device fails then, and says so.
+          return false;
+        }
+      })
+    );
+  }
+
+  #resume(ring: Vring): void {
+    this.#rung.delete(ring);
+    try {
+      ring.resume();
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    this.#notify(ring);
   }
 
   #activate(): void {
@@ -127,6 +187,7 @@ export class DeviceRunner implements Disposable {
       const memory = this.#memory.guestMemory();
       for (const ring of started) this.#attach(ring, memory);
       this.#state = "active";
+      this.#activeFeatures = this.features;
       this.#device.activate({
         memory,
         queues: this.rings.map(({ queue }) => queue),
@@ -138,24 +199,35 @@ export class DeviceRunner implements Disposable {
       this.#fail(error);
       return;
     }
-    this.#rung.clear();
-    for (const ring of started) if (ring.enabled) this.#notify(ring);
+    for (const ring of started) {
+      if (!ring.enabled) continue;
+      this.#rung.delete(ring);
+      this.#notify(ring);
+    }
   }
 
   #attach(ring: Vring, memory: ReturnType<MemoryTable["guestMemory"]>): void {
-    if (ring.addresses === undefined) return;
-    const { descriptorTable, availableRing, usedRing } = ring.addresses;
     ring.queue = new Virtqueue(memory, {
-      size: ring.size,
-      descriptorTable: this.#memory.toGuestAddress(descriptorTable),
-      availableRing: this.#memory.toGuestAddress(availableRing),
-      usedRing: this.#memory.toGuestAddress(usedRing),
+      ...this.#placementOf(ring),
       features: this.features,
       interrupt: ring.interrupt,
       fail: this.#fail,
       lastAvailableIndex: ring.base,
     });
+    if (!ring.enabled) ring.queue.quiesce();
     this.#queues.push(ring.queue);
+  }
+
+  #placementOf({ index, size, addresses }: Vring): RingPlacement {
+    if (addresses === undefined) {
+      throw new VhostUserError("ERR_VIRTIO_VHOST_USER_STATE", `ring ${index} has no addresses`);
+    }
+    return {
+      size,
+      descriptorTable: this.#memory.toGuestAddress(addresses.descriptorTable),
+      availableRing: this.#memory.toGuestAddress(addresses.availableRing),
+      usedRing: this.#memory.toGuestAddress(addresses.usedRing),
+    };
   }
 
   /** A ring was started while the device runs without it: begin again with all of them. */
@@ -192,7 +264,9 @@ export class DeviceRunner implements Disposable {
     const deadline = performance.now() + DRAIN_MS;
     while (queues.some(({ inFlight }) => inFlight > 0)) {
       if (performance.now() > deadline) {
-        this.#warn(`requests were still in flight ${DRAIN_MS} ms after the rings were stopped`);
+        this.#warn(
+          `requests take longer than ${DRAIN_MS} ms, and are answered when the rings run again`,
+        );
         return;
       }
       await sleep(1);

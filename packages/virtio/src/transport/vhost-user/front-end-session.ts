@@ -9,21 +9,22 @@ import { MessageReader, type VhostUserMessage } from "./message.js";
 import * as p from "./protocol.js";
 import type { Vring } from "./vring.js";
 
+/**
+ * Without VHOST_USER_PROTOCOL_F_STATUS, which the specification deprecates: with it QEMU sends status 0, a reset, also
+ * when it only stops the virtual machine for a while.
+ */
 const PROTOCOL_FEATURES = [
   p.VHOST_USER_PROTOCOL_F_MQ,
   p.VHOST_USER_PROTOCOL_F_REPLY_ACK,
   p.VHOST_USER_PROTOCOL_F_BACKEND_REQ,
   p.VHOST_USER_PROTOCOL_F_RESET_DEVICE,
   p.VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
-  p.VHOST_USER_PROTOCOL_F_STATUS,
 ].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
 
 const F_CONFIG = 1n << BigInt(p.VHOST_USER_PROTOCOL_F_CONFIG);
 
 const F_PROTOCOL_FEATURES = 1n << BigInt(p.VHOST_USER_F_PROTOCOL_FEATURES);
 const REQUESTS_PER_TURN = 64;
-const VIRTIO_CONFIG_S_DRIVER_OK = 0x04;
-const VIRTIO_CONFIG_S_NEEDS_RESET = 0x40;
 
 function refuse(reason: string): VhostUserError {
   return new VhostUserError("ERR_VIRTIO_VHOST_USER_STATE", reason);
@@ -54,7 +55,6 @@ export class FrontEndSession implements Disposable {
   #protocolFeatures = 0n;
   /** Without protocol features a ring cannot be disabled, so it starts enabled. */
   #ringsStartEnabled = true;
-  #status = 0;
   #open = true;
 
   /** Takes ownership of `socket`. `onEnd` is called once, unless the session is disposed of first. */
@@ -176,12 +176,8 @@ export class FrontEndSession implements Disposable {
         return undefined;
       case p.VHOST_USER_RESET_OWNER:
       case p.VHOST_USER_RESET_DEVICE:
-        this.#resetDevice();
+        this.#runner.reset();
         return undefined;
-      case p.VHOST_USER_GET_STATUS:
-        return u64(this.#status | (this.#runner.broken ? VIRTIO_CONFIG_S_NEEDS_RESET : 0));
-      case p.VHOST_USER_SET_STATUS:
-        return this.#setStatus(Number(message.u64 & 0xffn));
       case p.VHOST_USER_GET_QUEUE_NUM:
         return u64(this.#runner.rings.length);
       case p.VHOST_USER_GET_MAX_MEM_SLOTS:
@@ -190,7 +186,8 @@ export class FrontEndSession implements Disposable {
         return this.#setMemoryTable(message);
       case p.VHOST_USER_ADD_MEM_REG: {
         const region = decodeMemoryRegion(payload, p.singleRegionHeader.size);
-        return this.#runner.addMemory(region, this.#requireFd(message)).then(() => undefined);
+        this.#runner.addMemory(region, this.#requireFd(message));
+        return undefined;
       }
       case p.VHOST_USER_REM_MEM_REG:
         return this.#runner
@@ -208,8 +205,8 @@ export class FrontEndSession implements Disposable {
       }
       case p.VHOST_USER_SET_VRING_KICK: {
         const ring = this.#ringOf(message);
-        ring.start(this.#requireFd(message), () => this.#runner.doorbell(ring));
         if (this.#ringsStartEnabled) ring.enabled = true;
+        this.#runner.startRing(ring, this.#requireFd(message));
         return undefined;
       }
       case p.VHOST_USER_SET_VRING_CALL:
@@ -277,18 +274,6 @@ export class FrontEndSession implements Disposable {
     return undefined;
   }
 
-  #setStatus(status: number): undefined {
-    this.#status = status;
-    if (status === 0) this.#resetDevice();
-    else if (status & VIRTIO_CONFIG_S_DRIVER_OK) this.#runner.driverReady();
-    return undefined;
-  }
-
-  #resetDevice(): void {
-    this.#status = 0;
-    this.#runner.reset();
-  }
-
   async #setMemoryTable(message: VhostUserMessage): Promise<undefined> {
     const { payload } = message;
     const { nregions } = p.memoryTableHeader.decode(payload);
@@ -349,7 +334,7 @@ export class FrontEndSession implements Disposable {
   }
 
   #requireStopped(ring: Vring): void {
-    if (ring.queue !== undefined) throw refuse(`ring ${ring.index} is running`);
+    if (ring.running) throw refuse(`ring ${ring.index} is running`);
   }
 
   #ringOf(message: VhostUserMessage): Vring {

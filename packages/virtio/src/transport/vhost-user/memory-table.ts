@@ -66,6 +66,7 @@ function overlap(a: number, b: number, aLength: number, bLength: number): boolea
  */
 export class MemoryTable {
   #regions: MappedRegion[] = [];
+  readonly #guestMemory = new GuestMemory([]);
 
   /** Maps one more region. Takes ownership of `fd`. Throws {@link VhostUserError}. */
   add(region: MemoryRegion, fd: number): void {
@@ -107,7 +108,10 @@ export class MemoryTable {
     return region.guestAddress + (address - region.userAddress);
   }
 
-  /** The memory as devices see it, valid until a region is removed and unmapped. */
+  /**
+   * The memory as devices see it, brought up to date: always the same object, so that a device need not be
+   * told. No queue may run in it meanwhile.
+   */
   guestMemory(): GuestMemory {
     const views: GuestMemoryRegion[] = [];
     for (const { guestAddress, length, mapping } of this.#regions) {
@@ -117,7 +121,8 @@ export class MemoryTable {
         views.push({ guestAddress: guestAddress + at, buffer });
       }
     }
-    return new GuestMemory(views.sort((a, b) => a.guestAddress - b.guestAddress));
+    this.#guestMemory.replace(views.sort((a, b) => a.guestAddress - b.guestAddress));
+    return this.#guestMemory;
   }
 
   #map(region: MemoryRegion, fd: number): Mapping {

@@ -30,8 +30,6 @@ export const VHOST_USER_RESET_DEVICE = 34;
 export const VHOST_USER_GET_MAX_MEM_SLOTS = 36;
 export const VHOST_USER_ADD_MEM_REG = 37;
 export const VHOST_USER_REM_MEM_REG = 38;
-export const VHOST_USER_SET_STATUS = 39;
-export const VHOST_USER_GET_STATUS = 40;
 
 /** Sent on the channel of SET_BACKEND_REQ_FD, from the back-end to the front-end. */
 export const VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2;
@@ -51,7 +49,6 @@ export const VHOST_USER_PROTOCOL_F_BACKEND_REQ = 5;
 export const VHOST_USER_PROTOCOL_F_CONFIG = 9;
 export const VHOST_USER_PROTOCOL_F_RESET_DEVICE = 13;
 export const VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15;
-export const VHOST_USER_PROTOCOL_F_STATUS = 16;
 
 /** In the u64 of SET_VRING_KICK, CALL and ERR: the ring's index, and "no descriptor comes with this". */
 export const VHOST_USER_VRING_IDX_MASK = 0xff;
@@ -167,6 +164,4 @@ export const requestShapes: ReadonlyMap<number, RequestShape> = new Map([
   [VHOST_USER_ADD_MEM_REG, shape("ADD_MEM_REG", singleRegionSize, { fds: 1 })],
   // Some front-ends send the region's file here as well; it is not needed and closed.
   [VHOST_USER_REM_MEM_REG, shape("REM_MEM_REG", singleRegionSize, { fds: 1 })],
-  [VHOST_USER_SET_STATUS, shape("SET_STATUS", U64)],
-  [VHOST_USER_GET_STATUS, shape("GET_STATUS", 0, { answered: true })],
 ]);

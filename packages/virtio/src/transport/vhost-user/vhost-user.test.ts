@@ -158,10 +158,46 @@ test("a ring that stops says where it was, and goes on from there", async () => 
   await driver.reverse("one");
   await driver.reverse("two");
   expect(await driver.stopRing(0)).toBe(2);
-  expect(device.context).toBeUndefined();
   driver.startRing(0, 2);
   expect(await driver.reverse("three")).toBe("eerht");
   expect(await driver.stopRing(0)).toBe(3);
+  expect(device).toMatchObject({ activations: 1, resets: 0 });
+});
+
+test("a device whose rings begin anew serves a new driver", async () => {
+  using driver = new Driver();
+  await driver.start();
+  await driver.reverse("one");
+  expect(await driver.stopRing(0)).toBe(1);
+  expect(device.resets).toBe(0);
+  driver.memory.clearRing(0);
+  driver.startRing(0, 0);
+  expect(await driver.reverse("two")).toBe("owt");
+  expect(device).toMatchObject({ activations: 2, resets: 1 });
+});
+
+test("what waits while its ring is stopped is served when it starts, without a doorbell", async () => {
+  using driver = new Driver();
+  await driver.start();
+  await driver.reverse("one");
+  const base = await driver.stopRing(0);
+  driver.memory.offer(0, Buffer.from("two"), 3);
+  driver.kicks[0]?.signal();
+  await driver.frontEnd.ask(p.VHOST_USER_GET_QUEUE_NUM);
+  driver.kicks[0]?.drain();
+  expect(driver.memory.usedIndex(0)).toBe(1);
+  driver.startRing(0, base);
+  await until(() => driver.memory.usedIndex(0) === 2, "the request to be answered");
+  expect(driver.memory.answer(0, 3).toString()).toBe("owt");
+});
+
+test("a driver that gives its interrupt last is interrupted for what it missed", async () => {
+  using driver = new Driver();
+  await driver.start();
+  await driver.reverse("one");
+  using call = new EventFd();
+  driver.frontEnd.send(p.VHOST_USER_SET_VRING_CALL, u64(0), [call.fd]);
+  await until(() => call.drain(), "the interrupt");
 });
 
 test("stopping a ring waits for its requests in flight", async () => {
@@ -175,6 +211,24 @@ test("stopping a ring waits for its requests in flight", async () => {
   setTimeout(() => device.finish(), 20);
   expect(await stopped).toBe(1);
   expect(driver.memory.answer(0, 4).toString()).toBe("wols");
+});
+
+test("a request that outlasts the wait is answered when its ring runs again", async () => {
+  using driver = new Driver();
+  await driver.start();
+  device.hold = true;
+  driver.memory.offer(0, Buffer.from("lock"), 4);
+  driver.kicks[0]?.signal();
+  await until(() => device.held.length === 1, "the request to be taken");
+  const base = await driver.stopRing(0);
+  expect(warnings.join()).toMatch(/answered when the rings run again/);
+  device.finish();
+  expect(driver.memory.usedIndex(0)).toBe(0);
+  driver.calls[0]?.drain();
+  driver.startRing(0, base);
+  await until(() => driver.memory.usedIndex(0) === 1, "the request to be answered");
+  expect(driver.memory.answer(0, 4).toString()).toBe("kcol");
+  expect(driver.calls[0]?.drain()).toBe(true);
 });
 
 test("a ring that starts later joins those that run", async () => {
@@ -192,7 +246,7 @@ test("a doorbell on a disabled ring is answered once the ring is enabled", async
   await driver.start([]);
   driver.startRing(0);
   const answer = driver.reverse("wait");
-  await driver.frontEnd.ask(p.VHOST_USER_GET_STATUS);
+  await driver.frontEnd.ask(p.VHOST_USER_GET_QUEUE_NUM);
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(device.activations).toBe(0);
   driver.frontEnd.send(p.VHOST_USER_SET_VRING_ENABLE, vringState(0, 1));
@@ -239,8 +293,6 @@ test("a broken ring stops the device and signals the error descriptor; a reset b
   driver.memory.data.setUint16(available + 2, 1000, true);
   driver.kicks[0]?.signal();
   await until(() => driver.errors[0]?.drain() === true, "the error to be signalled");
-  const status = await driver.frontEnd.ask(p.VHOST_USER_GET_STATUS);
-  expect(status.readBigUInt64LE() & 0x40n).toBe(0x40n);
   expect(warnings.join()).toMatch(/stops until it is reset/);
   driver.frontEnd.send(p.VHOST_USER_RESET_DEVICE);
   driver.memory.data.setUint16(available + 2, 0, true);
@@ -269,7 +321,7 @@ test("a configuration change is announced on the back-end's channel", async () =
   const listening = serveVhostUser({ socketPath: path, device: new ReverseDevice() });
   using channel = new FrontEnd(path);
   driver.frontEnd.send(p.VHOST_USER_SET_BACKEND_REQ_FD, Buffer.alloc(0), [channel.socket.fd]);
-  await driver.frontEnd.ask(p.VHOST_USER_GET_STATUS);
+  await driver.frontEnd.ask(p.VHOST_USER_GET_QUEUE_NUM);
   // What arrives there is a message of the protocol, one that this end does not serve, and says so.
   device.context?.raiseConfigChange();
   await channel.dropped();
@@ -504,6 +556,71 @@ test("a request that fails is acknowledged as failed before the front-end is dro
   expect(await driver.frontEnd.acknowledged(p.VHOST_USER_SET_VRING_NUM, vringState(0, 3))).toBe(1n);
   await driver.frontEnd.dropped();
 });
+
+test("a device keeps its state, and every request is answered once, in whatever order rings stop and start", async () => {
+  const step = fc.record({
+    act: fc.constantFrom("stop", "start", "request", "request", "disable", "enable", "memory"),
+    index: fc.nat({ max: 1 }),
+  });
+  const outcome = fc.array(step, { maxLength: 25 });
+  await fc.assert(
+    fc.asyncProperty(outcome, async (steps) => {
+      device.activations = 0;
+      device.resets = 0;
+      using driver = new Driver();
+      await driver.start([0, 1]);
+      for (const index of [0, 1]) await driver.reverse("hello", index);
+      const rings = [0, 1].map(() => ({ base: -1, enabled: true, offered: 1 }));
+      const running = (index: number) => rings[index]?.base === -1 && rings[index].enabled;
+      for (const { act, index } of steps) {
+        const ring = rings[index];
+        if (ring === undefined) continue;
+        const { frontEnd, memory } = driver;
+        if (act === "stop" && ring.base === -1) {
+          ring.base = await driver.stopRing(index);
+          expect(ring.base).toBe(memory.usedIndex(index));
+        } else if (act === "start" && ring.base !== -1) {
+          driver.startRing(index, ring.base);
+          ring.base = -1;
+        } else if (act === "disable" || act === "enable") {
+          ring.enabled = act === "enable";
+          const state = vringState(index, ring.enabled ? 1 : 0);
+          await frontEnd.acknowledged(p.VHOST_USER_SET_VRING_ENABLE, state);
+        } else if (act === "memory") {
+          const table = memory.table(memory.describe());
+          await frontEnd.acknowledged(p.VHOST_USER_SET_MEM_TABLE, table, [memory.fd]);
+        } else if (
+          act === "request" &&
+          (running(index) || memory.usedIndex(index) === ring.offered)
+        ) {
+          // One at a time: the test's driver has a single buffer for each ring.
+          memory.offer(index, Buffer.from(`${ring.offered++}`.padStart(4, "-")), 4);
+          if (ring.base === -1) driver.kicks[index]?.signal();
+        }
+        if (running(index)) {
+          await until(
+            () => memory.usedIndex(index) === ring.offered,
+            "the requests to be answered",
+          );
+        }
+      }
+      for (const [index, ring] of rings.entries()) {
+        if (ring.base !== -1) driver.startRing(index, ring.base);
+        driver.frontEnd.send(p.VHOST_USER_SET_VRING_ENABLE, vringState(index, 1));
+        await until(() => driver.memory.usedIndex(index) === ring.offered, "all to be answered");
+        const last =
+          ring.offered === 1
+            ? "olleh"
+            : [...`${ring.offered - 1}`.padStart(4, "-")].reverse().join("");
+        expect(driver.memory.answer(index, last.length).toString()).toBe(last);
+      }
+      expect(device).toMatchObject({ activations: 1, resets: 0 });
+      driver.frontEnd[Symbol.dispose]();
+      await until(() => device.context === undefined, "the front-end's end to be seen");
+    }),
+    { numRuns: runs(100) },
+  );
+}, 60_000);
 
 test("no requests, payloads or descriptors of a front-end leak a descriptor or end the process", async () => {
   const request = fc.record({

@@ -25,7 +25,8 @@ function adoptEventFd(fd: number | undefined): EventFd | undefined {
 
 /**
  * What a front-end has said about one ring, and its three eventfds. The ring is started by a kick
- * descriptor and stopped by GET_VRING_BASE; started, it can still be disabled.
+ * descriptor and stopped by GET_VRING_BASE; started, it can still be disabled. The device keeps the queue of
+ * a ring that is stopped: the front-end may start it again where it was.
  */
 export class Vring implements Disposable {
   readonly index: number;
@@ -34,8 +35,10 @@ export class Vring implements Disposable {
   /** The next available-ring entry to take when the ring starts. */
   base = 0;
   enabled = false;
-  /** The running queue; `undefined` while the device is not active on this ring. */
+  /** The device's queue, which does not run while the ring is stopped; `undefined` while there is none. */
   queue: Virtqueue | undefined;
+  /** The base that was told when a ring of the device was stopped; `undefined` while it is not. */
+  stoppedAt: number | undefined;
   #kick: EventFd | undefined;
   #watch: Watch | undefined;
   #call: EventFd | undefined;
@@ -50,6 +53,11 @@ export class Vring implements Disposable {
     return this.#kick !== undefined && this.size > 0 && this.addresses !== undefined;
   }
 
+  /** The device works on the ring, or will once it is enabled. */
+  get running(): boolean {
+    return this.queue !== undefined && this.stoppedAt === undefined;
+  }
+
   /** Starts the ring: `onDoorbell` hears of new requests. Takes ownership of `fd`. */
   start(fd: number, onDoorbell: () => void): void {
     const kick = adoptEventFd(fd);
@@ -58,10 +66,19 @@ export class Vring implements Disposable {
     this.#watch = kick?.watch(onDoorbell);
   }
 
-  /** Stops the ring and keeps where it was. */
+  /** Stops the ring where it is; the device keeps its queue. */
   stop(): void {
     this.mute();
-    this.detach();
+    if (this.queue === undefined) return;
+    this.queue.suspend();
+    this.base = this.queue.lastAvailableIndex;
+    this.stoppedAt = this.base;
+  }
+
+  /** Lets a queue that was quiesced or suspended run on. */
+  resume(): void {
+    this.queue?.resume();
+    this.stoppedAt = undefined;
   }
 
   /** Ends the doorbells; the device may still hand back what it has taken. */
@@ -75,7 +92,9 @@ export class Vring implements Disposable {
   /** Ends the device's use of the ring, which stays as configured. */
   detach(): void {
     if (this.queue === undefined) return;
-    this.base = this.queue.lastAvailableIndex;
+    // What the front-end has said since the ring was stopped holds.
+    if (this.stoppedAt === undefined) this.base = this.queue.lastAvailableIndex;
+    this.stoppedAt = undefined;
     this.queue.close();
     this.queue = undefined;
   }
@@ -85,6 +104,8 @@ export class Vring implements Disposable {
     const call = adoptEventFd(fd);
     this.#call?.close();
     this.#call = call;
+    // QEMU gives it last, when the ring runs already: the driver may have missed an interrupt.
+    if (this.running) call?.signal();
   }
 
   /** Replaces what is signalled when the ring breaks. Takes ownership of `fd`. */
@@ -101,7 +122,8 @@ export class Vring implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.stop();
+    this.mute();
+    this.detach();
     this.setCall(undefined);
     this.setError(undefined);
   }

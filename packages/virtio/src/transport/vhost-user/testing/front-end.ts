@@ -3,6 +3,7 @@ import { createMemoryFile, EventFd, Mapping, UnixSocket } from "@supermachine-in
 import { until } from "@supermachine-internal/testing";
 import {
   availableRingSize,
+  usedRingSize,
   VRING_DESC_F_NEXT,
   VRING_DESC_F_WRITE,
   vringAvail,
@@ -182,6 +183,13 @@ export class SharedMemory implements Disposable {
     this.data.setUint16(slot, 0, true);
     this.data.setUint16(available + vringAvail.offsets.idx, (next + 1) & 0xffff, true);
     this.#availableIndex.set(index, (next + 1) & 0xffff);
+  }
+
+  /** What a new driver does before it starts a ring. */
+  clearRing(index: number): void {
+    const { table, used } = this.ring(index);
+    this.bytes.fill(0, table, used + usedRingSize(SharedMemory.ringSize));
+    this.#availableIndex.delete(index);
   }
 
   usedIndex(index: number): number {

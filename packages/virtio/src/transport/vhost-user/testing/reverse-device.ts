@@ -11,6 +11,7 @@ export class ReverseDevice implements VirtioDevice {
   hold = false;
   context: DeviceContext | undefined;
   activations = 0;
+  resets = 0;
   readonly held: DescriptorChain[] = [];
 
   writeConfig(offset: number, bytes: Uint8Array): void {
@@ -44,6 +45,7 @@ export class ReverseDevice implements VirtioDevice {
   }
 
   reset(): void {
+    if (this.context !== undefined) this.resets++;
     this.context = undefined;
   }
 
