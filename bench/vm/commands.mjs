@@ -1,6 +1,6 @@
 // @ts-check
 // What a command on a running machine costs, and how fast bytes go in and out.
-import { boot, ISOLATIONS, Samples } from "./machine.mjs";
+import { boot, ISOLATIONS, Samples, withResource } from "./machine.mjs";
 
 const MIB = 2 ** 20;
 const ROUND_TRIPS = 200;
@@ -11,15 +11,16 @@ const TRANSFERS = 5;
 export async function measure({ note }) {
   const samples = new Samples();
   for (const isolation of ISOLATIONS) {
-    await using vm = await boot(isolation);
-    for (let warm = 0; warm < 5; warm++) await vm.exec(["true"]);
-    for (let round = 0; round < ROUND_TRIPS; round++) {
-      await samples.time(`true ${isolation}`, () => vm.exec(["true"]));
-    }
-    for (let round = 0; round < TRANSFERS; round++) {
-      samples.add(`out ${isolation}`, await perSecond(() => readOutput(vm)));
-      samples.add(`in ${isolation}`, await perSecond(() => writeInput(vm)));
-    }
+    await withResource(boot(isolation), async (vm) => {
+      for (let warm = 0; warm < 5; warm++) await vm.exec(["true"]);
+      for (let round = 0; round < ROUND_TRIPS; round++) {
+        await samples.time(`true ${isolation}`, () => vm.exec(["true"]));
+      }
+      for (let round = 0; round < TRANSFERS; round++) {
+        samples.add(`out ${isolation}`, await perSecond(() => readOutput(vm)));
+        samples.add(`in ${isolation}`, await perSecond(() => writeInput(vm)));
+      }
+    });
     note(`commands: ${isolation}`);
   }
   return ISOLATIONS.flatMap((isolation) => [

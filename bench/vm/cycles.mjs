@@ -6,7 +6,7 @@ import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { Image } from "supermachine";
-import { machineOptions } from "./machine.mjs";
+import { machineOptions, withResource } from "./machine.mjs";
 
 const TAG = "bench-cycles";
 /** Cycles after which a program has compiled and cached what it will. */
@@ -68,8 +68,16 @@ async function runCycles(open, count, report) {
  * @param {number} count
  * @param {(text: string) => void} report
  */
-async function cycle(open, count, report) {
-  await using pool = open();
+function cycle(open, count, report) {
+  return withResource(open(), (pool) => cycleIn(pool, count, report));
+}
+
+/**
+ * @param {import("supermachine").Pool} pool
+ * @param {number} count
+ * @param {(text: string) => void} report
+ */
+async function cycleIn(pool, count, report) {
   let good = 0;
   let failures = 0;
   for (let n = 1; n <= count && failures < ATTEMPT_LIMIT; n++) {

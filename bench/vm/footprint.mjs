@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { residentBeside } from "../run/measure-run.mjs";
-import { boot, MEMORY_MIB, PEER, Samples, startPeer } from "./machine.mjs";
+import { boot, MEMORY_MIB, PEER, Samples, startPeer, withResource } from "./machine.mjs";
 
 const SETTLE_MS = 3_000;
 const WATCH_MS = 10_000;
@@ -17,23 +17,21 @@ const KIB_PER_MIB = 1024;
 /** @type {import("../vm.mjs").MeasureSection} */
 export async function measure({ note }) {
   const samples = new Samples();
-  {
-    await using vm = await boot("process");
+  await withResource(boot("process"), async (vm) => {
     await vm.exec(["true"]);
     await watch(samples, "process", vm.description.pid);
-    note("footprint: process");
-  }
-  {
-    await using peer = await startPeer();
+  });
+  note("footprint: process");
+  await withResource(startPeer(), async (peer) => {
     await peer.up();
     await peer.execute();
     await watch(samples, "peer", peer.pid);
     samples.add("peer whole", proportional([peer.pid]));
-    note("footprint: peer");
-  }
+  });
+  note("footprint: peer");
   await watchInline(samples);
   note("footprint: inline");
-  await watchForks(samples);
+  await withResource(boot("process"), (vm) => watchForks(samples, vm));
   const peer = (/** @type {string} */ what) => ({ peer: samples.of(what), peerName: PEER });
   return [
     ...["process", "inline"].flatMap((kind) => [
@@ -97,9 +95,11 @@ async function watchInline(samples) {
   }
 }
 
-/** @param {Samples} samples */
-async function watchForks(samples) {
-  await using vm = await boot("process");
+/**
+ * @param {Samples} samples
+ * @param {import("supermachine").Vm} vm
+ */
+async function watchForks(samples, vm) {
   await vm.exec(["true"]);
   await delay(SETTLE_MS);
   const { pid } = vm.description;

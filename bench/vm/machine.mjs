@@ -47,6 +47,23 @@ export function startPeer(incoming) {
 }
 
 /**
+ * Does `work` with something, and disposes of it however that ends.
+ *
+ * @template {AsyncDisposable} T
+ * @template R
+ * @param {T | Promise<T>} opening
+ * @param {(resource: T) => Promise<R>} work
+ */
+export async function withResource(opening, work) {
+  const resource = await opening;
+  try {
+    return await work(resource);
+  } finally {
+    await resource[Symbol.asyncDispose]();
+  }
+}
+
+/**
  * Milliseconds that `work` takes.
  *
  * @param {() => Promise<unknown>} work

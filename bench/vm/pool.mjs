@@ -2,7 +2,7 @@
 // How many short jobs a pool does, each on a machine as new.
 import { rm } from "node:fs/promises";
 import { Image } from "supermachine";
-import { ISOLATIONS, machineOptions } from "./machine.mjs";
+import { ISOLATIONS, machineOptions, withResource } from "./machine.mjs";
 
 const TAG = "bench";
 const USERS = [1, 2, 4];
@@ -17,10 +17,12 @@ export async function measure({ note }) {
     const { directory } = await image.bake({ ...options, tag: TAG });
     try {
       for (const users of USERS) {
-        await using pool = image.pool({ ...options, warm: TAG, min: users, max: users });
-        // The first ones are made while the machine's memory is verified and code is compiled.
-        await Promise.all(Array.from({ length: users }, () => cycle(pool)));
-        const rate = await cyclesPerSecond(pool, users);
+        const limits = { warm: TAG, min: users, max: users };
+        const rate = await withResource(image.pool({ ...options, ...limits }), async (pool) => {
+          // The first ones are made while the machine's memory is verified and code is compiled.
+          await Promise.all(Array.from({ length: users }, () => cycle(pool)));
+          return cyclesPerSecond(pool, users);
+        });
         rows.push({
           ...{ name: `pool, ${users} users, ${isolation}`, unit: "cycles/s", ours: [rate] },
           ...{ peer: [], peerName: "", higherIsBetter: true },

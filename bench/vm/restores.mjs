@@ -5,7 +5,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Image } from "supermachine";
-import { boot, ISOLATIONS, machineOptions, PEER, restore, Samples, startPeer } from "./machine.mjs";
+import {
+  boot,
+  ISOLATIONS,
+  machineOptions,
+  PEER,
+  restore,
+  Samples,
+  startPeer,
+  withResource,
+} from "./machine.mjs";
 
 const DATA_MIB = 32;
 const FILL = ["dd", "if=/dev/zero", "of=/tmp/data", "bs=1M", `count=${DATA_MIB}`];
@@ -23,8 +32,7 @@ export async function measure({ note, samples: count }) {
   const incoming = join(directory, "qemu");
   const samples = new Samples();
   try {
-    {
-      await using vm = await boot("process");
+    await withResource(boot("process"), async (vm) => {
       await vm.exec(["true"]);
       await vm.snapshot(snapshots.plain);
       await vm.exec(FILL);
@@ -34,11 +42,12 @@ export async function measure({ note, samples: count }) {
           await samples.time(`running ${name}`, () => vm.exec(argv));
         }
       }
-      await using peer = await startPeer();
+    });
+    await withResource(startPeer(), async (peer) => {
       await peer.up();
       await peer.execute();
       await peer.save(incoming);
-    }
+    });
     note("restores: saved");
     const first = new Samples();
     for (let round = 0; round <= count; round++) {
@@ -118,9 +127,10 @@ async function measureRestore(samples, snapshot, isolation, name, verifyMemory) 
  */
 async function measurePeer(samples, incoming) {
   const started = performance.now();
-  await using peer = await startPeer(incoming);
-  await peer.execute();
-  samples.add("peer", performance.now() - started);
+  await withResource(startPeer(incoming), async (peer) => {
+    await peer.execute();
+    samples.add("peer", performance.now() - started);
+  });
 }
 
 /**
@@ -133,14 +143,17 @@ async function measurePool(samples, count) {
   const image = await Image.open("demo");
   const { directory } = await image.bake({ ...machineOptions("process"), tag: TAG });
   try {
-    await using pool = image.pool({ ...machineOptions("process"), warm: TAG, min: 1, max: 2 });
-    for (let round = 0; round < count; round++) {
-      while (pool.stats().idle < 1 || pool.stats().starting > 0) await delay(20);
-      const started = performance.now();
-      await using vm = await pool.acquire();
-      await vm.exec(["echo", "answer"]);
-      samples.add("pool", performance.now() - started);
-    }
+    const options = { ...machineOptions("process"), warm: TAG, min: 1, max: 2 };
+    await withResource(image.pool(options), async (pool) => {
+      for (let round = 0; round < count; round++) {
+        while (pool.stats().idle < 1 || pool.stats().starting > 0) await delay(20);
+        const started = performance.now();
+        await withResource(pool.acquire(), async (vm) => {
+          await vm.exec(["echo", "answer"]);
+          samples.add("pool", performance.now() - started);
+        });
+      }
+    });
   } finally {
     await rm(directory, { recursive: true });
   }

@@ -3,7 +3,7 @@
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { boot, PEER, restore, Samples, startPeer } from "./machine.mjs";
+import { boot, PEER, restore, Samples, startPeer, withResource } from "./machine.mjs";
 
 const MIB = 2 ** 20;
 const BLOCK = 512; // stat(2): of st_blocks, whatever the file system's are
@@ -15,8 +15,7 @@ export async function measure({ note, samples: count }) {
   const samples = new Samples();
   try {
     const base = join(directory, "base");
-    {
-      await using vm = await boot("process");
+    await withResource(boot("process"), async (vm) => {
       await vm.exec(["true"]);
       await vm.snapshot(base);
       for (let round = 0; round < count; round++) {
@@ -25,10 +24,9 @@ export async function measure({ note, samples: count }) {
         samples.add("whole size", await sizeOf(whole));
         await rm(whole, { recursive: true });
       }
-    }
+    });
     note("snapshots: whole");
-    {
-      await using vm = await restore(base, "process");
+    await withResource(restore(base, "process"), async (vm) => {
       await vm.exec(CHANGE);
       for (let round = 0; round < count; round++) {
         const difference = join(directory, "difference");
@@ -36,13 +34,14 @@ export async function measure({ note, samples: count }) {
         samples.add("difference size", await sizeOf(difference, base));
         await rm(difference, { recursive: true });
       }
-    }
+    });
     note("snapshots: differences");
-    await using peer = await startPeer();
-    await peer.up();
-    await peer.execute();
     const file = join(directory, "qemu");
-    await samples.time("peer", () => peer.save(file));
+    await withResource(startPeer(), async (peer) => {
+      await peer.up();
+      await peer.execute();
+      await samples.time("peer", () => peer.save(file));
+    });
     samples.add("peer size", (await stat(file)).size / MIB);
   } finally {
     await rm(directory, { recursive: true });
