@@ -25,6 +25,14 @@ export class ConsoleLog {
     for (const line of lines) this.#add(line.replace(/\r$/, "").slice(0, this.#maxLineLength));
   }
 
+  /** Forgets everything: what comes next is another machine's. */
+  clear(): void {
+    this.#decoder.end();
+    this.#lines.length = 0;
+    this.#partial = "";
+    this.#panic = undefined;
+  }
+
   /** Oldest first, the unfinished last line included. */
   lines(): string[] {
     const lines = this.#partial === "" ? this.#lines : [...this.#lines, this.#partial];

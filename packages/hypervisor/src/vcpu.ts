@@ -36,8 +36,9 @@ export interface VcpuHandle extends Disposable {
    */
   saveState(): Uint8Array;
   /**
-   * Makes a new vCPU that has not run what `saveState()` was called on. Before any vCPU of the VM runs,
-   * and before {@link VmHandle.restoreState}.
+   * Makes a vCPU what `saveState()` was called on: a new one that has not run, or one that was made that
+   * before, by a state of the same processor. While no vCPU of the VM runs, and before
+   * {@link VmHandle.restoreState}.
    *
    * @throws {@link HypervisorError} when the bytes are not such a state or this host cannot take it: the
    * vCPU is of no use then.

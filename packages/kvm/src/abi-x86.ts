@@ -165,3 +165,11 @@ export const kvm_xcrs = defineStruct("kvm_xcrs", 8 + 16 * MAX_XCRS + 128, {
   xcrs: { bytes: 16 * MAX_XCRS },
   padding: { bytes: 128 },
 });
+
+/** Without the state of a guest's guest, which may follow it. */
+export const kvm_nested_state = defineStruct("kvm_nested_state", 128, {
+  flags: "u16",
+  format: "u16",
+  size: "u32",
+  hdr: { bytes: 120 },
+});

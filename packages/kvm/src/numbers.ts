@@ -16,6 +16,7 @@ import {
   kvm_lapic_state,
   kvm_msr_list,
   kvm_msrs,
+  kvm_nested_state,
   kvm_pit_state2,
   kvm_regs,
   kvm_sregs,
@@ -95,6 +96,7 @@ export const ioctls = {
   KVM_GET_XCRS: ior(0xa6, kvm_xcrs),
   KVM_SET_XCRS: iow(0xa7, kvm_xcrs),
   KVM_KVMCLOCK_CTRL: io(0xad),
+  KVM_GET_NESTED_STATE: iowr(0xbe, kvm_nested_state),
   KVM_GET_XSAVE2: ior(0xcf, kvm_xsave),
 } as const;
 
@@ -116,6 +118,7 @@ export const capabilities = {
   KVM_CAP_MAX_VCPUS: 66,
   KVM_CAP_READONLY_MEM: 81,
   KVM_CAP_IMMEDIATE_EXIT: 136,
+  KVM_CAP_NESTED_STATE: 157,
   KVM_CAP_XSAVE2: 208,
 } as const;
 
@@ -131,6 +134,9 @@ export const constants = {
   KVM_IOEVENTFD_FLAG_DATAMATCH: 1,
   KVM_IOEVENTFD_FLAG_DEASSIGN: 4,
   KVM_PIT_SPEAKER_DUMMY: 1,
+  KVM_STATE_NESTED_FORMAT_SVM: 1,
+  KVM_STATE_NESTED_GUEST_MODE: 1,
+  KVM_STATE_NESTED_GIF_SET: 0x100,
   KVM_IRQCHIP_PIC_MASTER: 0,
   KVM_IRQCHIP_PIC_SLAVE: 1,
   KVM_IRQCHIP_IOAPIC: 2,

@@ -9,6 +9,7 @@ import { ioctlError, KvmError } from "./errors.js";
 import { KvmExit } from "./exits.js";
 import { runVcpu } from "./ioctl.js";
 import { KickTarget } from "./kick.js";
+import { settleVcpu } from "./registers/used-vcpu.js";
 import { restoreVcpuState, saveVcpuState, type VcpuStateHost } from "./registers/vcpu-state.js";
 import { KvmX86Vcpu } from "./registers/x86-vcpu.js";
 
@@ -25,6 +26,9 @@ export class KvmVcpu implements VcpuHandle {
   readonly #runPage: Mapping;
   readonly #kickTarget: KickTarget;
   readonly #stateHost: VcpuStateHost;
+  /** The processor that `restoreState` made it, by its CPUID, which no longer changes once it has run. */
+  #cpuid: Uint8Array | undefined;
+  #hasRun = false;
   #open = true;
 
   /** Takes ownership of `fd`. `runSize` is KVM_GET_VCPU_MMAP_SIZE. */
@@ -61,6 +65,7 @@ export class KvmVcpu implements VcpuHandle {
   }
 
   run(): ExitReason {
+    this.#hasRun = true;
     const errno = runVcpu(this.#openFd());
     if (errno === 0) return this.exit.reason;
     if (errno === EFAULT) {
@@ -88,7 +93,10 @@ export class KvmVcpu implements VcpuHandle {
   }
 
   restoreState(state: Uint8Array): void {
-    restoreVcpuState(this.#openFd(), this.#stateHost, state);
+    const fd = this.#openFd();
+    if (this.#hasRun) settleVcpu(fd, this.#stateHost);
+    const cpuid = this.#hasRun ? (this.#cpuid ?? new Uint8Array()) : undefined;
+    this.#cpuid = restoreVcpuState(fd, this.#stateHost, state, cpuid);
   }
 
   close(): void {

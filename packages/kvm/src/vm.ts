@@ -154,6 +154,7 @@ export class KvmVm implements VmHandle {
       hasXcrs: checkExtension(this.#fd, "KVM_CAP_XCRS") > 0,
       xsaveSize: checkExtension(this.#fd, "KVM_CAP_XSAVE2"),
       hasLapic: hasInterruptController(this.#fd),
+      hasNestedState: checkExtension(this.#fd, "KVM_CAP_NESTED_STATE") > 0,
       msrIndices,
     });
   }

@@ -127,8 +127,13 @@ export class DeviceBus implements Disposable {
     });
   }
 
+  /** Lets go of the drivers. What the devices have taken is completed all the same: see {@link inFlight}. */
+  stop(): void {
+    for (const device of this.#devices) device.stop();
+  }
+
   /**
-   * Brings the devices of a new machine, whose memory is restored, to where they were saved.
+   * Brings the devices of a new machine, or stopped ones, to where they were saved; memory is restored already.
    *
    * @throws VmmError `ERR_VMM_SNAPSHOT_DEVICES`
    */

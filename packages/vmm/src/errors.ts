@@ -22,6 +22,8 @@ export type VmmErrorCode =
   | "ERR_VMM_SNAPSHOT_CPU"
   /** The snapshot is of a machine with other devices. */
   | "ERR_VMM_SNAPSHOT_DEVICES"
+  /** The machine did not go on from a snapshot, so that there is none to go back to. */
+  | "ERR_VMM_SNAPSHOT_NONE"
   /** The snapshot cannot be made on this base. */
   | "ERR_VMM_SNAPSHOT_BASE"
   /** The host has no room for the snapshot. */

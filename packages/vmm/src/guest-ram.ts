@@ -47,6 +47,11 @@ export class GuestRam implements Disposable {
     }));
   }
 
+  /** Drops what was written since: it is as it was allocated or restored. Costs what the guest has touched. */
+  revert(): void {
+    for (const memory of this.memory) memory.discard(0, memory.length);
+  }
+
   /** Shows it to the guest, in memory slots from 0 on. */
   mapInto(vm: VmHandle): void {
     this.#each(({ guestAddress, size }, { address: hostAddress }, slot) =>

@@ -19,7 +19,8 @@ import { GuestRam } from "./guest-ram.js";
 import { ACPI_ADDRESS } from "./memory-map.js";
 import { MachineMeter, type MachineMetrics } from "./metrics/machine-metrics.js";
 import { copiedMemory, placeSharedMemory } from "./shared-memory.js";
-import { type SaveOptions, saveMachine } from "./snapshot/save.js";
+import { heardAll, type RevertedParts, revertMachine } from "./snapshot/revert.js";
+import { type SavedParts, type SaveOptions, saveMachine } from "./snapshot/save.js";
 import type { Snapshot } from "./snapshot/snapshot.js";
 import { VcpuGroup } from "./vcpu-group.js";
 import type { VcpuMessage, VcpuStart } from "./vcpu-thread.js";
@@ -246,21 +247,35 @@ export class Machine implements AsyncDisposable {
    */
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
     this.#requireRunning("be saved");
-    const parts = {
-      hypervisor: this.#hypervisor,
-      memoryMiB: this.#memoryMiB,
-      ram: this.#ram,
-      vm: this.#vm,
-      vcpus: this.#vcpus,
-      bus: this.#bus,
-      serial: this.#serial,
-      origin: this.#origin,
-    };
     const wasPaused = this.paused;
-    await saveMachine(parts, directory, options, {
+    await saveMachine(this.#parts, directory, options, {
       pause: () => this.pause(),
       resume: () => (wasPaused ? Promise.resolve() : this.resume()),
     });
+  }
+
+  /**
+   * Makes a machine that went on from a snapshot what it was then, however long ago: memory, processors and
+   * devices; connections and open files of its guest end. It costs what the guest has written to since. The
+   * vCPUs wait afterwards, until {@link Machine.resume}.
+   *
+   * @throws {@link VmmError} `ERR_VMM_SNAPSHOT_NONE` for a machine that booted, `ERR_VMM_BUSY` when a vCPU does not
+   * stop within 5 s, `ERR_VMM_ENDED`. Any other failure, such as that requests of a device are not done within
+   * 5 s, ends the machine.
+   */
+  async revert(): Promise<void> {
+    this.#requireRunning("go back");
+    const origin = this.#origin;
+    if (origin === undefined) {
+      throw new VmmError(
+        "ERR_VMM_SNAPSHOT_NONE",
+        "the machine did not go on from a snapshot: there is none to go back to",
+      );
+    }
+    await this.pause();
+    // Whoever wants to resume or save meanwhile waits for all of it.
+    this.#pausing = this.#goBack(origin);
+    await this.#pausing;
   }
 
   /** Ends the machine at once, as pulling the plug would. Idempotent. */
@@ -271,6 +286,33 @@ export class Machine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  get #parts(): SavedParts & RevertedParts {
+    return {
+      hypervisor: this.#hypervisor,
+      memoryMiB: this.#memoryMiB,
+      ram: this.#ram,
+      vm: this.#vm,
+      vcpus: this.#vcpus,
+      bus: this.#bus,
+      serial: this.#serial,
+      origin: this.#origin,
+      generationId: this.#generationId,
+    };
+  }
+
+  async #goBack(origin: Snapshot["state"]): Promise<void> {
+    try {
+      await revertMachine(this.#parts, origin);
+      await heardAll();
+      this.#console.clear();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#finish("hypervisor-error", `the machine cannot go back to its snapshot: ${reason}`);
+      throw error instanceof VmmError ? error : hypervisorFailure(error);
+    }
+    this.#requireRunning("go back");
   }
 
   #requireRunning(what: string): void {

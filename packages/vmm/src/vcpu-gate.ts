@@ -1,27 +1,36 @@
+import type { VcpuHandle } from "@supermachine/hypervisor";
 import { VmmError } from "./errors.js";
 
 /*
- * Shared memory: a few words, then a place for the saved state of each vCPU. A thread that waits watches
+ * Shared memory: a few words, then a place for the state of each vCPU. A thread that waits watches
  * SEQUENCE, which changes with each of the others.
  */
 const SEQUENCE = 0;
 const COMMAND = 1;
 /** Threads that wait at the gate. */
 const PARKED = 2;
-/** How often states were asked for, and how many have been written since the last time. */
-const SAVE_REQUESTS = 3;
-const SAVED = 4;
+/** How often something was asked of all threads, what it is, and how many have done it. */
+const REQUESTS = 3;
+const REQUEST = 4;
+const DONE = 5;
 const HEADER_WORDS = 16;
 
 const OPEN = 0;
 const CLOSED = 1;
 const STOP = 2;
 
+/** Requests: to write the vCPU's state to its place, and to take the state that is there. */
+const SAVE = 0;
+const RESTORE = 1;
+
 /** Room for one vCPU's state; 20 KB are usual. */
 const STATE_BYTES = 64 << 10;
-const SAVE_LIMIT_MS = 5000;
+const STATE_LIMIT_MS = 5000;
 
-/** What vCPU threads pass between two runs of the guest: closed, it makes them wait, and save what they hold. */
+/** The state of a vCPU, on its thread. */
+export type VcpuState = Pick<VcpuHandle, "saveState" | "restoreState">;
+
+/** What vCPU threads pass between two runs of the guest: closed, it makes them wait, and save or replace what they hold. */
 export class VcpuGate {
   readonly shared: SharedArrayBuffer;
   readonly #words: Int32Array;
@@ -65,21 +74,21 @@ export class VcpuGate {
     this.#change();
   }
 
-  /** On a vCPU thread: waits until the gate opens, and writes the vCPU's state whenever it is asked for. */
-  wait(cpu: number, onParked: () => void, saveState: () => Uint8Array): void {
+  /** On a vCPU thread: waits until the gate opens, and does what is asked of the vCPU meanwhile. */
+  wait(cpu: number, onParked: () => void, vcpu: VcpuState): void {
     const words = this.#words;
     Atomics.add(words, PARKED, 1);
-    let served = Atomics.load(words, SAVE_REQUESTS);
+    let served = Atomics.load(words, REQUESTS);
     onParked();
     for (;;) {
       const sequence = Atomics.load(words, SEQUENCE);
       if (Atomics.load(words, COMMAND) !== CLOSED) break;
-      const requests = Atomics.load(words, SAVE_REQUESTS);
+      const requests = Atomics.load(words, REQUESTS);
       if (requests !== served) {
         served = requests;
-        this.#writeState(cpu, saveState);
-        Atomics.add(words, SAVED, 1);
-        Atomics.notify(words, SAVED);
+        this.#serve(cpu, vcpu);
+        Atomics.add(words, DONE, 1);
+        Atomics.notify(words, DONE);
       }
       Atomics.wait(words, SEQUENCE, sequence);
     }
@@ -93,19 +102,48 @@ export class VcpuGate {
    * @throws VmmError `ERR_VMM_HYPERVISOR`
    */
   collectStates(): Uint8Array[] {
+    this.#request(SAVE);
+    return Array.from({ length: this.#cpus }, (_, cpu) => this.#readState(cpu));
+  }
+
+  /**
+   * On the device thread, while all vCPUs wait: gives each of them a state. Blocks.
+   *
+   * @throws VmmError `ERR_VMM_HYPERVISOR`: which of them have theirs is not known then.
+   */
+  replaceStates(states: readonly Uint8Array[]): void {
+    for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      this.#writeState(cpu, () => states[cpu] ?? new Uint8Array());
+    }
+    this.#request(RESTORE);
+    for (let cpu = 0; cpu < this.#cpus; cpu++) this.#readState(cpu);
+  }
+
+  #request(request: number): void {
     const words = this.#words;
-    const deadline = performance.now() + SAVE_LIMIT_MS;
-    Atomics.store(words, SAVED, 0);
-    Atomics.add(words, SAVE_REQUESTS, 1);
+    const deadline = performance.now() + STATE_LIMIT_MS;
+    Atomics.store(words, DONE, 0);
+    Atomics.store(words, REQUEST, request);
+    Atomics.add(words, REQUESTS, 1);
     this.#change();
     for (;;) {
-      const saved = Atomics.load(words, SAVED);
-      if (saved === this.#cpus) break;
+      const done = Atomics.load(words, DONE);
+      if (done === this.#cpus) return;
       const left = deadline - performance.now();
-      if (left > 0) Atomics.wait(words, SAVED, saved, left);
-      else throw new VmmError("ERR_VMM_HYPERVISOR", "a vCPU does not tell its state");
+      if (left > 0) Atomics.wait(words, DONE, done, left);
+      else throw new VmmError("ERR_VMM_HYPERVISOR", "a vCPU does not answer about its state");
     }
-    return Array.from({ length: this.#cpus }, (_, cpu) => this.#readState(cpu));
+  }
+
+  #serve(cpu: number, vcpu: VcpuState): void {
+    if (Atomics.load(this.#words, REQUEST) === SAVE) {
+      this.#writeState(cpu, () => vcpu.saveState());
+      return;
+    }
+    this.#writeState(cpu, () => {
+      vcpu.restoreState(this.#readState(cpu));
+      return new Uint8Array();
+    });
   }
 
   #command(command: number): void {
@@ -120,7 +158,7 @@ export class VcpuGate {
     Atomics.notify(this.#words, SEQUENCE);
   }
 
-  /** The place of a vCPU's state: its length, negative for the text of an error, and the bytes. */
+  /** The place of a vCPU's state: its length, negative for the text of an error, and the bytes. Empty: done. */
   #place(cpu: number): { length: Int32Array; bytes: Uint8Array } {
     const at = 4 * HEADER_WORDS + cpu * STATE_BYTES;
     return {
@@ -136,7 +174,8 @@ export class VcpuGate {
       bytes.set(state);
       length[0] = state.length;
     } catch (error) {
-      const text = Buffer.from(error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      const text = Buffer.from(reason || "no reason is known");
       bytes.set(text.subarray(0, bytes.length));
       length[0] = -Math.min(text.length, bytes.length);
     }
@@ -145,8 +184,11 @@ export class VcpuGate {
   #readState(cpu: number): Uint8Array {
     const { length, bytes } = this.#place(cpu);
     const [count = 0] = length;
-    if (count > 0) return bytes.slice(0, count);
+    if (count >= 0) return bytes.slice(0, count);
     const reason = Buffer.from(bytes.slice(0, -count)).toString();
-    throw new VmmError("ERR_VMM_HYPERVISOR", `the state of vCPU ${cpu} cannot be read: ${reason}`);
+    throw new VmmError(
+      "ERR_VMM_HYPERVISOR",
+      `the state of vCPU ${cpu} cannot be read or replaced: ${reason}`,
+    );
   }
 }

@@ -120,6 +120,11 @@ export class VcpuGroup {
     return this.#gate.collectStates();
   }
 
+  /** Gives the parked vCPUs states: see {@link VcpuGate.replaceStates}. */
+  replaceStates(states: readonly Uint8Array[]): void {
+    this.#gate.replaceStates(states);
+  }
+
   /** Makes the vCPU threads end, whatever they are at. */
   stop(reason: string): void {
     this.#gate.stop();

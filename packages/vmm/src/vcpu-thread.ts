@@ -6,6 +6,7 @@ import {
   type VcpuHandle,
   type VcpuKickToken,
   type VmToken,
+  type X86CpuidEntry,
 } from "@supermachine/hypervisor";
 import { MmioAction, MmioRegisters } from "@supermachine/virtio";
 import { vcpuCpuid } from "./boot/cpuid.js";
@@ -60,6 +61,9 @@ export type VcpuMessage =
   | { readonly type: "console"; readonly bytes: Uint8Array }
   | { readonly type: "ended"; readonly end: VcpuEnd; readonly detail: string };
 
+/** Beside those: it has let go of its vCPU, and can have another. The last message about this one. */
+export type VcpuThreadMessage = VcpuMessage | { readonly type: "free" };
+
 const CONSOLE_CHUNK = 1024;
 const NEWLINE = 0x0a;
 
@@ -85,7 +89,7 @@ function endsMachine(port: number, value: number): boolean {
   return port === KEYBOARD_CONTROLLER_PORT && value === PULSE_RESET_LINE;
 }
 
-function post(message: VcpuMessage): void {
+function post(message: VcpuThreadMessage): void {
   parentPort?.postMessage(message);
 }
 
@@ -162,11 +166,7 @@ class VcpuThread {
   /** At the closed gate. */
   #wait(): void {
     this.#console.flush();
-    this.#gate.wait(
-      this.#data.index,
-      () => post({ type: "parked" }),
-      () => this.#vcpu.saveState(),
-    );
+    this.#gate.wait(this.#data.index, () => post({ type: "parked" }), this.#vcpu);
     try {
       this.#vcpu.x86?.notifyPaused();
     } catch {
@@ -231,30 +231,41 @@ class VcpuThread {
 
 /**
  * The body of a vCPU worker thread: call it, with the driver, from the module given as `vcpuThread`
- * to {@link Machine.start}. The thread waits for its machine, runs the vCPU, and ends with it.
+ * to {@link Machine.start}. The thread waits for a machine, runs the vCPU, and waits for the next one until it is
+ * dismissed, or something has failed.
  */
 export function runVcpuThread(hypervisor: Hypervisor): void {
   // Asked ahead of need: the driver is loaded while the machine is still being built.
   const supported = hypervisor.isAvailable().usable ? hypervisor.x86?.supportedCpuid() : undefined;
-  parentPort?.once("message", (data: VcpuThreadData | undefined) => {
-    // Dismissed: there will be no machine.
-    if (data === undefined) return;
-    try {
-      using vm = hypervisor.attachVm(data.vm);
-      using vcpu = vm.createVcpu(data.index);
-      if (data.start.type === "restore") vcpu.restoreState(data.start.state);
-      else vcpu.x86?.setCpuid(vcpuCpuid(supported ?? [], data.index, data.cpus));
-      if (data.start.type === "boot") enterLongMode(vcpu, data.start.entry);
-      post({ type: "ready", kick: vcpu.kickToken });
-      const pulseInterrupt = () => {
-        vm.setInterruptLine(COM1_GSI, true);
-        vm.setInterruptLine(COM1_GSI, false);
-      };
-      const { end, detail } = new VcpuThread(data, vcpu, pulseInterrupt).run();
-      post({ type: "ended", end, detail });
-    } catch (error) {
-      const detail = error instanceof Error ? error.message : String(error);
-      post({ type: "ended", end: "hypervisor-error", detail });
-    }
+  parentPort?.on("message", (data: VcpuThreadData | undefined) => {
+    if (data !== undefined && runVcpu(hypervisor, data, supported ?? [])) post({ type: "free" });
+    else parentPort?.close();
   });
+}
+
+/** Runs a vCPU to its end; false when something failed in this thread. */
+function runVcpu(
+  hypervisor: Hypervisor,
+  data: VcpuThreadData,
+  supported: readonly X86CpuidEntry[],
+): boolean {
+  try {
+    using vm = hypervisor.attachVm(data.vm);
+    using vcpu = vm.createVcpu(data.index);
+    if (data.start.type === "restore") vcpu.restoreState(data.start.state);
+    else vcpu.x86?.setCpuid(vcpuCpuid(supported, data.index, data.cpus));
+    if (data.start.type === "boot") enterLongMode(vcpu, data.start.entry);
+    post({ type: "ready", kick: vcpu.kickToken });
+    const pulseInterrupt = () => {
+      vm.setInterruptLine(COM1_GSI, true);
+      vm.setInterruptLine(COM1_GSI, false);
+    };
+    const { end, detail } = new VcpuThread(data, vcpu, pulseInterrupt).run();
+    post({ type: "ended", end, detail });
+    return end !== "hypervisor-error";
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    post({ type: "ended", end: "hypervisor-error", detail });
+    return false;
+  }
 }

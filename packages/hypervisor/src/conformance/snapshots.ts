@@ -74,6 +74,27 @@ export function testSnapshots(suite: Suite): void {
     }
   });
 
+  test("a vCPU that has run on goes back to where it was, again and again", () => {
+    using machine = suite.machine({ code: count, interruptController: true });
+    const told = machine.runTo(ExitReason.IO).value;
+    complete(machine);
+    const saved = { vcpu: machine.vcpu.saveState(), vm: machine.vm.saveState() };
+    using other = suite.machine({ code: count, interruptController: true });
+    for (let round = 0; round < 3; round++) {
+      other.vcpu.restoreState(saved.vcpu);
+      other.vm.restoreState(saved.vm);
+      for (let n = 1; n < 5; n++) expect(other.runTo(ExitReason.IO).value).toBe(told + n);
+      complete(other);
+      // What its guest could have left there for the next.
+      other.x86.setMsrs([{ index: 0xc000_0102, value: 0x7fff_1234_0000n }]);
+      other.x86.setDebugRegisters({ ...other.x86.getDebugRegisters(), db: [1n, 2n, 3n, 4n] });
+    }
+    other.vcpu.restoreState(saved.vcpu);
+    expect(other.x86.getRegisters()).toEqual(machine.x86.getRegisters());
+    expect(other.x86.getMsrs([0xc000_0102])).toEqual(machine.x86.getMsrs([0xc000_0102]));
+    expect(other.x86.getDebugRegisters()).toEqual(machine.x86.getDebugRegisters());
+  });
+
   test("registers, CPUID and MSRs are the same after a restore", () => {
     // movups xmm0, [0x2000]; out 0x10, eax
     const code = [0x0f, 0x10, 0x04, 0x25, 0x00, 0x20, 0x00, 0x00, 0xe7, COUNTER_PORT];

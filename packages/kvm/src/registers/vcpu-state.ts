@@ -29,6 +29,8 @@ export interface VcpuStateHost {
   readonly hasLapic: boolean;
   /** KVM_GET_MSR_INDEX_LIST */
   readonly msrIndices: readonly number[];
+  /** KVM_CAP_NESTED_STATE: whether the guest may run guests of its own. */
+  readonly hasNestedState: boolean;
 }
 
 const MSR_IA32_TSC = 0x10;
@@ -44,6 +46,29 @@ const replaced = new Map([
 ]);
 const MAX_MSRS = 4096;
 
+/** What KVM keeps for the guest and not all versions list: the MTRRs (Intel SDM, volume 3, section 12.11). */
+const mtrrs = [
+  ...Array.from({ length: 16 }, (_, n) => 0x200 + n),
+  ...[0x250, 0x258, 0x259],
+  ...Array.from({ length: 8 }, (_, n) => 0x268 + n),
+  0x2ff,
+];
+/** Four registers for each of so many machine-check banks as the low byte of IA32_MCG_CAP says (section 16.3.2). */
+const MSR_IA32_MCG_CAP = 0x179;
+const MSR_IA32_MC0_CTL = 0x400;
+
+/** Those that the vCPU may have. */
+function candidateMsrs(fd: number, listed: readonly number[]): number[] {
+  const [capability] = readableMsrs(fd, [MSR_IA32_MCG_CAP]);
+  const banks = Number((capability?.value ?? 0n) & 0xffn);
+  const checks = Array.from({ length: 4 * banks }, (_, n) => MSR_IA32_MC0_CTL + n);
+  const all = new Set([...listed, ...mtrrs, ...checks]);
+  return [...all].filter((index) => {
+    const successor = replaced.get(index);
+    return successor === undefined || !all.has(successor);
+  });
+}
+
 /** Reads the whole state of the vCPU behind `fd`. */
 export function saveVcpuState(fd: number, host: VcpuStateHost): Uint8Array {
   const get = (request: IoctlName, size: number) => {
@@ -55,10 +80,6 @@ export function saveVcpuState(fd: number, host: VcpuStateHost): Uint8Array {
   frequency.writeUInt32LE(ioctl(fd, "KVM_GET_TSC_KHZ", 0));
   // First, for it takes INIT and start-up IPIs that came meanwhile, which changes all the rest.
   const mpState = host.hasLapic ? { MPST: get("KVM_GET_MP_STATE", kvm_mp_state.size) } : {};
-  const indices = host.msrIndices.filter((index) => {
-    const successor = replaced.get(index);
-    return successor === undefined || !host.msrIndices.includes(successor);
-  });
   return encodeSections({
     ...mpState,
     CPID: encodeCpuid(getCpuid(fd, "KVM_GET_CPUID2")),
@@ -72,29 +93,38 @@ export function saveVcpuState(fd: number, host: VcpuStateHost): Uint8Array {
     ...(host.hasXcrs ? { XCRS: get("KVM_GET_XCRS", kvm_xcrs.size) } : {}),
     DBGR: get("KVM_GET_DEBUGREGS", kvm_debugregs.size),
     ...(host.hasLapic ? { LAPC: get("KVM_GET_LAPIC", kvm_lapic_state.size) } : {}),
-    MSRS: encodeMsrs(readableMsrs(fd, indices)),
+    MSRS: encodeMsrs(readableMsrs(fd, candidateMsrs(fd, host.msrIndices))),
     // Last, for reading the others may change what is pending.
     EVNT: get("KVM_GET_VCPU_EVENTS", kvm_vcpu_events.size),
   });
 }
 
 /**
- * Makes the new vCPU behind `fd` what {@link saveVcpuState} found.
+ * Makes the vCPU behind `fd` what {@link saveVcpuState} found, and answers its CPUID as the state has it. One
+ * that has run can be no other processor any more than it is by `cpuid`, which is what this answered before.
  *
  * @throws {@link KvmError} `ERR_KVM_STATE` for bytes that it did not write, `ERR_KVM_IOCTL` or
  * `ERR_KVM_MSR` where this host refuses a value.
  */
-export function restoreVcpuState(fd: number, host: VcpuStateHost, state: Uint8Array): void {
+export function restoreVcpuState(
+  fd: number,
+  host: VcpuStateHost,
+  state: Uint8Array,
+  cpuid?: Uint8Array,
+): Uint8Array {
   const sections = new Sections("a vCPU", state);
   const set = (tag: string, request: IoctlName, size: number) =>
     ioctl(fd, request, sections.take(tag, size));
-  const cpuid = sections.takeList(
+  const saved = sections.takeList(
     "CPID",
     kvm_cpuid2.size,
     kvm_cpuid_entry2.size,
     MAX_CPUID_ENTRIES,
   );
-  setCpuid(fd, decodeCpuid(cpuid));
+  if (cpuid === undefined) setCpuid(fd, decodeCpuid(saved));
+  else if (Buffer.compare(cpuid, saved) !== 0) {
+    throw new KvmError("ERR_KVM_STATE", "a vCPU that has run cannot become another processor");
+  }
   restoreTscFrequency(fd, Buffer.from(sections.take("TSCK", 4)).readUInt32LE());
   if (host.hasLapic) set("MPST", "KVM_SET_MP_STATE", kvm_mp_state.size);
   // Before EVNT: it clears pending exceptions.
@@ -113,6 +143,7 @@ export function restoreVcpuState(fd: number, host: VcpuStateHost, state: Uint8Ar
   restoreMsrs(fd, msrs);
   set("EVNT", "KVM_SET_VCPU_EVENTS", kvm_vcpu_events.size);
   sections.end();
+  return saved;
 }
 
 function restoreTscFrequency(fd: number, kilohertz: number): void {

@@ -7,6 +7,7 @@ import type { GuestRam } from "../guest-ram.js";
 import type { VcpuGroup } from "../vcpu-group.js";
 import { cpuModel } from "./cpu-model.js";
 import { SnapshotDraft } from "./draft.js";
+import { drain } from "./drain.js";
 import { encodeMachineState, MAX_LAYERS, type MachineState } from "./machine-state.js";
 import { type MemoryBase, writeMemoryFile } from "./memory-file.js";
 import { DOCUMENT_FILE, Snapshot } from "./snapshot.js";
@@ -43,8 +44,6 @@ export interface PauseControl {
 
 /** The file of a snapshot's own layer; those below it are `base-0`, the lowest, `base-1` and so on. */
 const MEMORY_FILE = "memory";
-const DRAIN_LIMIT_MS = 5000;
-const DRAIN_INTERVAL_MS = 1;
 
 export async function saveMachine(
   parts: SavedParts,
@@ -56,26 +55,12 @@ export async function saveMachine(
   using base = options.base === undefined ? undefined : openBase(options.base, parts);
   await control.pause();
   try {
-    await drain(parts.bus);
+    await drain(parts.bus, "be saved");
     capture(parts, draft, base, options.metadata ?? "");
   } finally {
     await control.resume();
   }
   await draft.publish();
-}
-
-/** Waits until no device is at a request: it could still write to memory that is saved already. */
-async function drain(bus: DeviceBus): Promise<void> {
-  const deadline = performance.now() + DRAIN_LIMIT_MS;
-  while (bus.inFlight > 0) {
-    if (performance.now() > deadline) {
-      throw new VmmError(
-        "ERR_VMM_BUSY",
-        `the machine cannot be saved: ${bus.inFlight} requests of its devices are not done within ${DRAIN_LIMIT_MS} ms; try again`,
-      );
-    }
-    await new Promise((resolve) => setTimeout(resolve, DRAIN_INTERVAL_MS));
-  }
 }
 
 /** Takes everything at one moment: nothing here lets the event loop, and with it a device, go on. */
