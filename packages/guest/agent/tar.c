@@ -79,12 +79,6 @@ int tar_parse_header(const uint8_t block[TAR_BLOCK], struct tar_entry *out) {
 	snprintf(out->name, sizeof out->name, "%.*s%s%.*s", prefix_length, h->prefix, prefixed ? "/" : "",
 		(int)sizeof h->name, h->name);
 	snprintf(out->link, sizeof out->link, "%.*s", (int)sizeof h->link, h->link);
-	/* Only a file has content, whatever the field says; archives older than POSIX mark a directory by its name. */
-	size_t length = strlen(out->name);
-	if (out->type == TAR_FILE && length && out->name[length - 1] == '/')
-		out->type = TAR_DIRECTORY;
-	if (out->type >= TAR_LINK && out->type <= TAR_FIFO)
-		out->size = 0;
 	return 0;
 }
 
@@ -187,6 +181,13 @@ void tar_extend(struct tar_entry *entry, const struct tar_extension *extension) 
 		entry->gid = extension->gid;
 	if (extension->has_mtime)
 		entry->mtime = extension->mtime;
+	/* Archives older than POSIX mark a directory by its name, of which the header alone may have a part. */
+	size_t length = strlen(entry->name);
+	if (entry->type == TAR_FILE && length && entry->name[length - 1] == '/')
+		entry->type = TAR_DIRECTORY;
+	/* Only a file has content, whatever the header says. */
+	if (entry->type >= TAR_LINK && entry->type <= TAR_FIFO)
+		entry->size = 0;
 }
 
 /* -- Writing */

@@ -89,6 +89,9 @@ function makeTree() {
   writeFileSync(join(source, "a/block"), "x".repeat(512));
   writeFileSync(join(source, "a/large"), Buffer.alloc(200_001, "y"));
   writeFileSync(join(source, `a/b/${"long".repeat(40)}`), "long");
+  // Of this name a header holds all up to a slash.
+  mkdirSync(join(source, "a", "d".repeat(95)));
+  writeFileSync(join(source, "a", "d".repeat(95), "file"), "cut");
   linkSync(join(source, "a/file"), join(source, "a/b/second"));
   symlinkSync("../file", join(source, "a/b/link"));
   symlinkSync(`../${"l".repeat(150)}`, join(source, "a/b/longlink"));

@@ -34,15 +34,13 @@ static void read_archive(const uint8_t *data, size_t size) {
 			return;
 		at += TAR_BLOCK;
 		assert(memchr(entry.name, 0, sizeof entry.name) && memchr(entry.link, 0, sizeof entry.link));
-		uint64_t padded = entry.size + -entry.size % TAR_BLOCK;
 		if (entry.type >= TAR_FILE && entry.type <= TAR_FIFO) {
 			tar_extend(&entry, &extension);
-			size_t length = strlen(entry.name);
-			/* A file whose name ends so is read as a directory; the last digits of the largest times are not taken. */
-			bool named_directory = entry.type == TAR_FILE && length && entry.name[length - 1] == '/';
-			if (!named_directory && entry.mtime > INT64_MIN / 16 && entry.mtime < INT64_MAX / 16)
+			/* The last digits of the largest times are not taken. */
+			if (entry.mtime > INT64_MIN / 16 && entry.mtime < INT64_MAX / 16)
 				check_round_trip();
 		}
+		uint64_t padded = entry.size + -entry.size % TAR_BLOCK;
 		if (padded > size - at)
 			return;
 		if (entry.type == TAR_PAX && tar_parse_pax(data + at, (size_t)entry.size, &extension))
