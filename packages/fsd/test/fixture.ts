@@ -26,6 +26,7 @@ export class Fixture extends TemporaryDirectory {
       initrd,
       socketPath,
       commandLine,
+      monitorPath: join(this.path, "monitor.sock"),
     });
   }
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -49,16 +50,21 @@ export interface GuestOptions {
   /** Of the vhost-user server. */
   readonly socketPath: string;
   readonly commandLine?: string;
+  /** Where QEMU shall listen for {@link Guest.monitor}. Default: nowhere. */
+  readonly monitorPath?: string;
 }
 
 /** A guest in QEMU, translated, with one virtio-fs "fs". */
 export class Guest implements AsyncDisposable {
   /** What the guest has printed, and QEMU. */
   readonly lines: string[] = [];
+  readonly #monitorPath: string;
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
 
-  constructor({ machine, kernel, initrd, socketPath, commandLine = "" }: GuestOptions) {
+  constructor(options: GuestOptions) {
+    const { machine, kernel, initrd, socketPath, commandLine = "", monitorPath = "" } = options;
+    this.#monitorPath = monitorPath;
     const pci = machine === "pc";
     // Whatever ends this process ends QEMU with it.
     const child = spawn(
@@ -69,6 +75,7 @@ export class Guest implements AsyncDisposable {
         ...["-m", "192M", "-object", "memory-backend-memfd,id=ram,size=192M,share=on"],
         ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"],
         ...["-global", "virtio-mmio.force-legacy=false", "-cpu", "max"],
+        ...(monitorPath ? ["-qmp", `unix:${monitorPath},server=on,wait=off`] : []),
         ...["-chardev", `socket,id=fs,path=${socketPath}`],
         ...["-device", `vhost-user-fs-${pci ? "pci" : "device"},chardev=fs,tag=fs,queue-size=512`],
         ...["-kernel", kernel, "-initrd", initrd],
@@ -81,6 +88,21 @@ export class Guest implements AsyncDisposable {
     createInterface({ input: child.stdout }).on("line", read);
     createInterface({ input: child.stderr }).on("line", read);
     this.#ended = new Promise((resolve) => child.on("close", () => resolve()));
+  }
+
+  /** Lets QEMU's monitor (QMP) do a command, and waits until it has. */
+  async monitor(command: "stop" | "cont"): Promise<void> {
+    const socket = connect(this.#monitorPath);
+    for (const execute of ["qmp_capabilities", command]) {
+      socket.write(`${JSON.stringify({ execute })}\n`);
+    }
+    let answers = 0;
+    for await (const line of createInterface({ input: socket })) {
+      const said: object = JSON.parse(line);
+      if ("error" in said) throw new Error(line);
+      if ("return" in said && ++answers === 2) break;
+    }
+    socket.destroy();
   }
 
   /** Waits until QEMU has ended by itself, and gives what the guest reported. */

@@ -1,3 +1,4 @@
+import { CHANNEL_FD } from "./bound-process.js";
 import { QemuError } from "./error.js";
 
 /** A disk that QEMU itself serves as virtio-blk: `/dev/vda`, `/dev/vdb` and so on in the guest. */
@@ -59,6 +60,7 @@ export function qemuArguments(machine: QemuArguments): string[] {
     // A guest that resets is done: a guest without ACPI has no other way to switch itself off.
     "-no-reboot",
     ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
+    ...["-chardev", `socket,id=monitor,fd=${CHANNEL_FD}`, "-mon", "chardev=monitor,mode=control"],
     // The seccomp filter of QEMU: what a guest that breaks out of it can no longer do.
     ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     // A legacy transport does not offer VIRTIO_F_VERSION_1.

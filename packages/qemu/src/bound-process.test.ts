@@ -32,7 +32,7 @@ requireFacility("linux", "program:setpriv", "program:sleep").test(
     writeFileSync(
       join(directory, "parent.js"),
       `import { spawnBound } from "./bound-process.js";
-     const child = await spawnBound(${JSON.stringify(findExecutable("sleep"))}, ["600"]);
+     const { child } = await spawnBound(${JSON.stringify(findExecutable("sleep"))}, ["600"]);
      // Once the program itself runs, setpriv has done its part.
      const { readFileSync } = await import("node:fs");
      while (!readFileSync("/proc/" + child.pid + "/comm", "latin1").startsWith("sleep")) {}

@@ -1,10 +1,18 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import type { Readable } from "node:stream";
+import { type ChildProcess, spawn } from "node:child_process";
+import { Duplex, Readable } from "node:stream";
 import { QemuError } from "./error.js";
 import { findExecutable } from "./executable.js";
 
-/** A child process whose standard output and error are read by this one. */
-export type BoundProcess = ChildProcessByStdio<null, Readable, Readable>;
+/** In the process, one end of a socket pair; this process has the other as {@link BoundProcess.channel}. */
+export const CHANNEL_FD = 3;
+
+/** A child process whose standard output and error are read by this one, with a channel to it. */
+export interface BoundProcess {
+  readonly child: ChildProcess;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly channel: Duplex;
+}
 
 /**
  * Starts a process that the kernel kills when this thread ends (prctl PR_SET_PDEATHSIG), where
@@ -16,7 +24,7 @@ export async function spawnBound(path: string, args: readonly string[]): Promise
     setpriv === undefined
       ? [path, args]
       : [setpriv, ["--pdeathsig", "KILL", "--no-new-privs", "--", path, ...args]];
-  const child = spawn(command, commandArgs, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, commandArgs, { stdio: ["ignore", "pipe", "pipe", "pipe"] });
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
     child.once("error", (cause) => {
@@ -25,5 +33,11 @@ export async function spawnBound(path: string, args: readonly string[]): Promise
       );
     });
   });
-  return child;
+  const [, stdout, stderr, channel] = child.stdio;
+  // Node.js makes a pipe of this kind both ways.
+  if (stdout instanceof Readable && stderr instanceof Readable && channel instanceof Duplex) {
+    return { child, stdout, stderr, channel };
+  }
+  child.kill("SIGKILL");
+  throw new QemuError("ERR_QEMU_START", `cannot start ${command}: there are no pipes to it`);
 }

@@ -10,6 +10,8 @@ export type QemuErrorCode =
   | "ERR_QEMU_START"
   /** The machine has ended. */
   | "ERR_QEMU_ENDED"
+  /** It does not do what it is told to, or does not answer. */
+  | "ERR_QEMU_COMMAND"
   /** An option is out of its range, or a file it names cannot be read. */
   | "ERR_QEMU_OPTION";
 

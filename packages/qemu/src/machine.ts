@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { findQemu } from "./binary.js";
 import { type BoundProcess, spawnBound } from "./bound-process.js";
 import { QemuError } from "./error.js";
 import { frontEndFor } from "./front-end.js";
+import { QmpClient } from "./qmp.js";
 
 /** How long QEMU may take to end by itself (it flushes its disks) before it is killed. */
 const STOP_MS = 5000;
@@ -59,7 +61,8 @@ export class QemuMachine implements AsyncDisposable {
   /** Settles when QEMU has ended and everything the machine owned is released. Never rejects. */
   readonly exited: Promise<MachineExit>;
   readonly #console = new ConsoleLog();
-  readonly #child: BoundProcess;
+  readonly #child: ChildProcess;
+  readonly #monitor: QmpClient;
   #stderr = "";
   #stopping = false;
   #killTimer: NodeJS.Timeout | undefined;
@@ -100,8 +103,8 @@ export class QemuMachine implements AsyncDisposable {
         disks: options.disks ?? [],
         frontEnds: servers,
       });
-      const child = await spawnBound(path, args);
-      return new QemuMachine(child, options.onConsole, release);
+      const bound = await spawnBound(path, args);
+      return new QemuMachine(bound, options.onConsole, release);
     } catch (error) {
       release();
       throw error;
@@ -109,16 +112,17 @@ export class QemuMachine implements AsyncDisposable {
   }
 
   private constructor(
-    child: BoundProcess,
+    { child, stdout, stderr, channel }: BoundProcess,
     onConsole: ((bytes: Uint8Array) => void) | undefined,
     release: () => void,
   ) {
     this.#child = child;
-    child.stdout.on("data", (bytes: Buffer) => {
+    this.#monitor = new QmpClient(channel);
+    stdout.on("data", (bytes: Buffer) => {
       this.#console.append(bytes);
       onConsole?.(bytes);
     });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr.setEncoding("utf8").on("data", (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-MAX_STDERR_LENGTH);
     });
     this.exited = new Promise((resolve) => {
@@ -142,22 +146,22 @@ export class QemuMachine implements AsyncDisposable {
   }
 
   /**
-   * Stops the guest's processors, by stopping QEMU as a whole. (Its own `stop` would stop the rings of our
-   * devices too, which ends all connections to the guest.) The guest's clocks go on meanwhile. Idempotent.
+   * Stops the guest's processors, clocks and devices; connections to it stay open. Resolves when all stand still,
+   * which waits for requests that devices have in flight. Idempotent.
    *
-   * @throws {@link QemuError} ERR_QEMU_ENDED
+   * @throws {@link QemuError} ERR_QEMU_ENDED, ERR_QEMU_COMMAND
    */
-  pause(): void {
-    this.#signal("SIGSTOP");
+  async pause(): Promise<void> {
+    await this.#monitor.execute("stop");
   }
 
   /**
-   * Lets a paused guest run on. Idempotent.
+   * Lets a paused guest run on, from the time at which it stood still. Idempotent.
    *
-   * @throws {@link QemuError} ERR_QEMU_ENDED
+   * @throws {@link QemuError} ERR_QEMU_ENDED, ERR_QEMU_COMMAND
    */
-  resume(): void {
-    this.#signal("SIGCONT");
+  async resume(): Promise<void> {
+    await this.#monitor.execute("cont");
   }
 
   /** Ends the machine at once, as pulling the plug would; its disks are flushed. Idempotent. */
@@ -166,8 +170,6 @@ export class QemuMachine implements AsyncDisposable {
     if (!this.#stopping && exitCode === null && signalCode === null) {
       this.#stopping = true;
       this.#child.kill("SIGTERM");
-      // One that is paused has to take the signal first.
-      this.#child.kill("SIGCONT");
       this.#killTimer = setTimeout(() => this.kill(), STOP_MS);
     }
     return await this.exited;
@@ -181,11 +183,6 @@ export class QemuMachine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
-  }
-
-  #signal(signal: NodeJS.Signals): void {
-    if (this.#child.kill(signal)) return;
-    throw new QemuError("ERR_QEMU_ENDED", "the machine has ended");
   }
 
   #explain(code: number | null, signal: string | null): Pick<MachineExit, "reason" | "message"> {

@@ -82,21 +82,22 @@ describeMachine("a QEMU machine", () => {
   test("that has ended cannot be paused, and says so", async () => {
     const machine = await start("");
     await machine.exited;
-    expect(() => machine.pause()).toThrow(expect.objectContaining({ code: "ERR_QEMU_ENDED" }));
+    await expect(machine.pause()).rejects.toMatchObject({ code: "ERR_QEMU_ENDED" });
   });
 
   test("that is paused stands still until it is resumed", async () => {
     let printed = 0;
     const machine = await start("flood", { onConsole: ({ length }) => (printed += length) });
     await until(() => printed > 0, "the guest's console", 60_000);
-    machine.pause();
-    machine.pause();
+    await machine.pause();
+    await machine.pause();
     // What QEMU had written already arrives.
     await sleep(200);
     const before = printed;
     await sleep(500);
     expect(printed).toBe(before);
-    machine.resume();
+    await machine.resume();
+    await machine.resume();
     expect(await machine.exited).toMatchObject({ reason: "shutdown" });
     expect(printed).toBeGreaterThan(before);
   });
@@ -126,7 +127,7 @@ describeMachine("a QEMU machine", () => {
 
   test("stops also while it is paused", async () => {
     const machine = await start("flood");
-    machine.pause();
+    await machine.pause();
     expect((await machine.stop()).reason).toBe("stopped");
     expect(leftovers()).toEqual([]);
   });

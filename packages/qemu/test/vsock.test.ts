@@ -5,14 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { buffer } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import { VsockDevice } from "@supermachine/virtio";
+import { until } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { QemuMachine } from "../src/index.js";
 import { buildInitrd, describeMachine, findTestKernel } from "./guest.js";
 
 let directory: string;
+let initrd: string;
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), "qemu-vsock-"));
+  initrd = buildInitrd(directory);
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -25,7 +29,7 @@ describeMachine("vsock in a QEMU machine", () => {
     });
     const machine = await QemuMachine.start({
       kernel: findTestKernel(),
-      initrd: buildInitrd(directory),
+      initrd,
       commandLine: "console=ttyS0 reboot=t panic=-1 quiet steps=vsock",
       memoryMiB: 128,
       devices: [vsock],
@@ -53,5 +57,52 @@ describeMachine("vsock in a QEMU machine", () => {
     expect(exit.console).toContain("vsock: done");
     expect(failures).toEqual([]);
     await expect(vsock.connect(1025)).rejects.toMatchObject({ code: "ERR_VIRTIO_CLOSED" });
+  });
+
+  test("carries on after each pause, with what was sent meanwhile", async () => {
+    const failures: Error[] = [];
+    const vsock = new VsockDevice();
+    const connected = new Promise<Duplex>((resolve) => {
+      vsock.listen(1024, resolve);
+    });
+    await using machine = await QemuMachine.start({
+      kernel: findTestKernel(),
+      initrd,
+      commandLine: "console=ttyS0 reboot=t panic=-1 quiet steps=vsock",
+      memoryMiB: 128,
+      devices: [vsock],
+      onDeviceFailure: (reason) => failures.push(reason),
+    });
+    const control = await connected;
+    const stream = await vsock.connect(1025);
+    let received = 0;
+    const hash = createHash("sha1");
+    const expected = createHash("sha1");
+    stream.on("data", (bytes: Uint8Array) => {
+      received += bytes.length;
+      hash.update(bytes);
+    });
+    let sent = 0;
+    const send = () => {
+      const bytes = randomBytes(300_001);
+      sent += bytes.length;
+      expected.update(bytes);
+      stream.write(bytes);
+    };
+    for (let round = 0; round < 5; round++) {
+      send();
+      await machine.pause();
+      const before = received;
+      send();
+      await sleep(200);
+      expect(received).toBe(before);
+      await machine.resume();
+      await until(() => received === sent, "all to be echoed", 20_000);
+    }
+    expect(hash.digest("hex")).toBe(expected.digest("hex"));
+    stream.end();
+    control.end();
+    expect(await machine.exited).toMatchObject({ reason: "shutdown" });
+    expect(failures).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 /*
  * PID 1 of the test guest: loads /modules/order if there is one, mounts the virtio-fs "fs", tries what
  * programs do with files, and prints a line "ok NAME" or "failed NAME: why" for each. Then the machine resets,
- * or with "wait" on the kernel's command line stays as it is, with a file open.
+ * or with "wait" on the kernel's command line stays as it is, with a file open. With "append" it writes numbered
+ * blocks to a file that it holds open, until a file "stop" appears.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -117,6 +118,20 @@ static void attributes(void) {
   DONE;
 }
 
+static void append(void) {
+  long blocks = 0;
+  int out = open("/mnt/blocks", O_CREAT | O_EXCL | O_WRONLY, 0600), in = open("/mnt/in", O_RDONLY);
+  TRY(out >= 0 && in >= 0);
+  while (access("/mnt/stop", F_OK)) {
+    for (int i = 0; i < 512; i++) ((long *)block)[i] = blocks;
+    TRY(write(out, block, 4096) == 4096);
+    if (blocks++ == 0) printf("appending\n");
+  }
+  TRY(pread(in, block, 1, 0) == 1);
+  TRY(fsync(out) == 0 && close(out) == 0 && close(in) == 0);
+  DONE;
+}
+
 int main(void) {
   mkdir("/proc", 0755), mkdir("/dev", 0755), mkdir("/mnt", 0755);
   mount("proc", "/proc", "proc", 0, NULL);
@@ -133,6 +148,9 @@ int main(void) {
     open("/mnt/in", O_RDONLY);
     printf("waiting\n");
     for (;;) pause();
+  } else if (strstr(commandLine, "append")) {
+    append();
+    printf("%s\n", umount("/mnt") ? "failed umount" : "ok umount");
   } else {
     data(), names(), directory(), unlinked(), attributes();
     printf("%s\n", umount("/mnt") ? "failed umount" : "ok umount");
