@@ -56,6 +56,21 @@ test("a hole is where it was asked for, although writes to the file go to its en
   expect(readFileSync(path).equals(contents)).toBe(true);
 });
 
+test("a part of a hole stays one", () => {
+  using dir = new TemporaryDirectory();
+  const fd = openSync(join(dir.path, "file"), "w+");
+  ftruncateSync(fd, 10_000);
+  for (const [offset, length] of [
+    [4096, 1],
+    [4090, 12],
+    [1, 9_998],
+  ] as const) {
+    expect(allocate(linuxPosixCalls, fd, PUNCH, offset, length)).toBe(0);
+    expect(errnoName(linuxPosixCalls.lseek(fd, 0, 3))).toBe("ENXIO");
+  }
+  closeSync(fd);
+});
+
 test("what has no counterpart is refused", () => {
   const result = allocate(linuxPosixCalls, 0, FALLOC_FL_ZERO_RANGE, 0, 1);
   expect(errnoName(result)).toBe("EOPNOTSUPP");

@@ -1,8 +1,15 @@
 /** Allocating, punching and copying ranges of files by what every system has. */
-import { EOPNOTSUPP, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } from "@supermachine/fuse-protocol";
+import {
+  ENXIO,
+  EOPNOTSUPP,
+  FALLOC_FL_KEEP_SIZE,
+  FALLOC_FL_PUNCH_HOLE,
+} from "@supermachine/fuse-protocol";
 import { statfsStruct, statxStruct } from "../../syscalls/structs.js";
 import type { PosixCalls } from "./posix-calls.js";
 
+/** Of lseek(2) on Linux, as the calls take it. */
+const SEEK_DATA = 3;
 const PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
 /** Bytes copied by one request: whoever asks for more asks again. */
 const COPIED_AT_ONCE = 1 << 20;
@@ -46,14 +53,27 @@ function punch(calls: PosixCalls, fd: number, offset: number, length: number): n
   const first = Math.ceil(offset / block) * block;
   // The last block may go on behind the end of the file.
   const last = end === size ? Math.ceil(end / block) * block : Math.floor(end / block) * block;
-  if (first >= last) return writeZeros(calls, fd, offset, end);
-  const hole = calls.punchHole(fd, first, last - first);
-  const before = hole < 0 ? hole : writeZeros(calls, fd, offset, first);
-  return before < 0 ? before : writeZeros(calls, fd, last, end);
+  const edges: [from: number, end: number][] =
+    first < last
+      ? [
+          [offset, first],
+          [last, end],
+        ]
+      : // Of two blocks there is a part of each.
+        [
+          [offset, Math.min(first, end)],
+          [first, end],
+        ];
+  let result = first < last ? calls.punchHole(fd, first, last - first) : 0;
+  for (const [from, to] of edges) if (result >= 0) result = clearPart(calls, fd, from, to);
+  return result;
 }
 
-function writeZeros(calls: PosixCalls, fd: number, from: number, end: number): number {
+/** Writes over a part of one block, unless that is a hole already. */
+function clearPart(calls: PosixCalls, fd: number, from: number, end: number): number {
   if (from >= end) return 0;
+  const data = calls.lseek(fd, from, SEEK_DATA);
+  if (data === -ENXIO || data >= end) return 0;
   // To write at an offset appends all the same where a file is open so.
   const appends = calls.setAppends(fd, false);
   let result = 0;
