@@ -89,7 +89,9 @@ export class Vm implements AsyncDisposable {
   static async connect(nameOrId: string): Promise<Vm> {
     const { ControlClient } = await import("./machine/control/client.js");
     const { directory, description } = findVm(nameOrId);
-    return new Vm({ machine: await ControlClient.connect(directory), description });
+    const isProcessShared = description.threadId !== undefined;
+    const machine = await ControlClient.connect(directory, { isProcessShared });
+    return new Vm({ machine, description });
   }
 
   /** The machines of this user that other processes can find, oldest first. */

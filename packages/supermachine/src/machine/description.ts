@@ -1,3 +1,4 @@
+import { isMainThread, threadId } from "node:worker_threads";
 import type { StoredImage } from "@supermachine/oci/image-store";
 import type { HypervisorKind } from "./config.js";
 
@@ -17,6 +18,12 @@ export interface VmParameters {
   readonly detached: boolean;
 }
 
+/** Where the calling thread runs machines. */
+export function currentPlace(): Pick<VmDescription, "pid" | "threadId"> {
+  const { pid } = process;
+  return isMainThread ? { pid } : { pid, threadId };
+}
+
 /** What is known of a machine, as plain data. */
 export interface VmDescription extends VmParameters {
   /** 12 hexadecimal digits, unique on this host. */
@@ -24,6 +31,8 @@ export interface VmDescription extends VmParameters {
   readonly name: string;
   /** The process that runs it. */
   readonly pid: number;
+  /** The worker thread of that process that runs it, by Node.js's number; absent if that is its main thread. */
+  readonly threadId?: number;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
 }

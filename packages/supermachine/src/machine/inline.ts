@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { MachineConfig } from "./config.js";
-import type { VmParameters } from "./description.js";
+import { currentPlace, type VmParameters } from "./description.js";
 import { type BareMachineStarter, type HostOptions, MachineHost } from "./host.js";
 import { MachineRecord } from "./record.js";
 import type { StartedMachine } from "./starter.js";
@@ -14,7 +14,7 @@ export async function startInline(
 ): Promise<StartedMachine> {
   if (vm.name === undefined) {
     const id = randomBytes(6).toString("hex");
-    const description = { name: id, ...vm, id, pid: process.pid, createdAt: Date.now() };
+    const description = { name: id, ...vm, id, ...currentPlace(), createdAt: Date.now() };
     const machine = await MachineHost.start(config, start, new MachineRecord(), options);
     return { machine, description };
   }

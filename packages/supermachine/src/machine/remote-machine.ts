@@ -13,13 +13,13 @@ export interface Listening {
 export interface MachineSite {
   /** Rejects when it ends before. */
   readonly listening: Promise<Listening>;
-  /** Settles when it is gone, with how it ended. Never rejects. */
+  /** Settles when it is gone, or given up, with how. Never rejects. */
   readonly ended: Promise<string>;
   /** Lets go of it when its machine is up: it goes on without this process. */
   readonly letGo?: () => void;
-  /** Ends the machine and itself; by force if that takes too long. Idempotent. */
+  /** Ends the machine and itself, and kills it if that takes too long. Idempotent. */
   end(): void;
-  /** Ends it at once, by force. Idempotent. */
+  /** Ends it at once, or gives it up where nothing is ended by force. Idempotent. */
   kill(): void;
 }
 

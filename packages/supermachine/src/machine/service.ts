@@ -10,7 +10,7 @@ import {
   numberParameter,
   stringParameter,
 } from "./control/server.js";
-import type { VmDescription, VmParameters } from "./description.js";
+import { currentPlace, type VmDescription, type VmParameters } from "./description.js";
 import type { MachineHost } from "./host.js";
 import { MachineRecord } from "./record.js";
 import { serveVsock } from "./vsock-socket.js";
@@ -61,7 +61,7 @@ export class MachineService implements ControlHandler {
   /** Takes the machine's name. @throws {@link SupermachineError} ERR_VM_NAME_TAKEN. */
   async register(vm: VmParameters): Promise<VmDescription> {
     const { id } = this.#directory;
-    const description = { name: id, ...vm, id, pid: process.pid, createdAt: Date.now() };
+    const description = { name: id, ...vm, id, ...currentPlace(), createdAt: Date.now() };
     await register(this.directory, description);
     this.#description = description;
     return description;

@@ -1,16 +1,14 @@
-import { readdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { DEFAULT_KICK_SIGNAL } from "@supermachine/kvm";
-import { currentThreadId, lazyFunction, signalThread } from "@supermachine-internal/libc";
+import { lazyFunction } from "@supermachine-internal/libc";
 import { SupermachineError } from "../errors.js";
 import type { HypervisorKind } from "./config.js";
 import type { Listening, MachineSite } from "./remote-machine.js";
 
-/** How long a machine's thread may take to end by itself before it is terminated. */
+/** How long a machine's thread may take to end before nobody waits for it any more. */
 const END_TIMEOUT_MS = 5_000;
 /** How long it holds up the end of this process. */
 const EXIT_TIMEOUT_MS = 2_000;
-const INTERRUPT_INTERVAL_MS = 20;
 
 /** What a machine's thread is given. */
 export interface MachineThreadData {
@@ -27,9 +25,9 @@ export type MachineThreadMessage = Listening | { readonly failure: string };
 export const END = "end";
 
 /**
- * The worker thread of one machine, with its vCPUs' threads below it. Native code does not end because a
- * thread is told to, and its descriptors are not closed: so the thread is asked, and terminated only when it
- * does not answer.
+ * The worker thread of one machine, with its vCPUs' threads below it. It is asked to end, never terminated:
+ * that would leave its descriptors open, wait for vCPUs that are in the guest, and abort the process when the
+ * thread's event loop is in native code.
  */
 export class MachineThread implements MachineSite {
   /** Those of this thread that have not ended. */
@@ -42,8 +40,8 @@ export class MachineThread implements MachineSite {
   readonly #released = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   #failure = "";
   #directory: string | undefined;
-  #killTimer: NodeJS.Timeout | undefined;
-  #interrupter: NodeJS.Timeout | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #settle: (how: string) => void = () => {};
 
   /** Starts the thread, which gets ready for a machine of that kind. */
   constructor(hypervisor: HypervisorKind, cpus: number) {
@@ -60,10 +58,11 @@ export class MachineThread implements MachineSite {
       execArgv: [],
     });
     this.#worker = worker;
-    worker.on("error", (error) => this.#onFailure(error.message));
     this.ended = new Promise((resolve) => {
-      worker.once("exit", () => resolve(this.#onExit()));
+      this.#settle = resolve;
     });
+    worker.on("error", (error) => this.#onFailure(error.message));
+    worker.once("exit", () => this.#onExit());
     this.listening = new Promise((resolve, reject) => {
       worker.on("message", (message: MachineThreadMessage) => {
         if ("failure" in message) {
@@ -82,14 +81,15 @@ export class MachineThread implements MachineSite {
 
   end(): void {
     this.#worker.postMessage(END);
-    this.#killTimer ??= setTimeout(() => this.kill(), END_TIMEOUT_MS);
+    this.#timer ??= setTimeout(() => this.kill(), END_TIMEOUT_MS);
   }
 
+  /** Nothing ends a thread by force: nobody waits for it any more. */
   kill(): void {
-    if (this.#interrupter !== undefined) return;
-    void this.#worker.terminate();
-    // It waits for the threads of its vCPUs, which do not leave the guest by themselves.
-    this.#interrupter = setInterval(interruptThreads, INTERRUPT_INTERVAL_MS);
+    this.#worker.unref();
+    this.#settle(
+      `the machine's thread does not answer${this.#failure}; it and its guest end with this process`,
+    );
   }
 
   #onFailure(reason: string): void {
@@ -97,12 +97,11 @@ export class MachineThread implements MachineSite {
     this.end();
   }
 
-  #onExit(): string {
-    clearTimeout(this.#killTimer);
-    clearInterval(this.#interrupter);
+  #onExit(): void {
+    clearTimeout(this.#timer);
     MachineThread.#living.delete(this);
     if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true });
-    return `the machine's thread ended${this.#interrupter === undefined ? "" : " by force"}${this.#failure}`;
+    this.#settle(`the machine's thread ended${this.#failure}`);
   }
 
   /**
@@ -120,11 +119,3 @@ export class MachineThread implements MachineSite {
 }
 
 const exitNow = lazyFunction<(status: number) => never>("void _exit(int status)");
-
-/** Makes the vCPUs of this process leave the guest, to enter it again where nothing else is wanted. */
-function interruptThreads(): void {
-  const own = currentThreadId();
-  for (const name of readdirSync("/proc/self/task")) {
-    if (Number(name) !== own) signalThread(Number(name), DEFAULT_KICK_SIGNAL);
-  }
-}

@@ -34,6 +34,8 @@ export interface ConnectOptions {
   readonly site?: Pick<MachineSite, "ended" | "kill">;
 }
 
+  /** For anybody else: the machine's process is not there for it alone, so it is not ended with the machine. */
+  readonly isProcessShared?: boolean;
 interface Pending {
   resolve(result: unknown): void;
   reject(error: Error): void;
@@ -48,6 +50,7 @@ export class ControlClient implements RunningMachine {
   readonly #site: ConnectOptions["site"];
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
+  readonly #isProcessShared: boolean;
 
   /**
    * @throws {@link SupermachineError} ERR_VM_STOPPED when nobody listens there, ERR_VM_TIMEOUT, and
@@ -62,7 +65,7 @@ export class ControlClient implements RunningMachine {
     directory: string,
     socket: Socket,
     values: AsyncIterable<unknown>,
-    { site }: ConnectOptions,
+    { site, isProcessShared = false }: ConnectOptions,
   ) {
     this.#directory = directory;
     this.#socket = socket;
@@ -70,6 +73,7 @@ export class ControlClient implements RunningMachine {
     this.#site = site;
     void this.#listen(values);
     this.exited = this.#exit();
+    this.#isProcessShared = isProcessShared;
   }
 
   /** Starts the machine of a process that has none yet. `timeoutMs` is the guest's own limit. */
@@ -90,8 +94,12 @@ export class ControlClient implements RunningMachine {
     await this.#request("kill", null).catch((error: SupermachineError) => {
       // What does not answer is ended itself. Any other failure is that the machine is gone.
       if (error.code !== "ERR_VM_TIMEOUT") return;
-      if (this.#site !== undefined) this.#site.kill();
-      else endOwner(this.#directory);
+      if (this.#site !== undefined) {
+        this.#site.kill();
+        // Even if it is still there: nobody waits for its answers any more.
+        this.close();
+      } else if (!this.#isProcessShared) endOwner(this.#directory);
+      else throw error;
     });
     return this.exited;
   }
