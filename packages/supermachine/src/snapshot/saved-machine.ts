@@ -6,6 +6,7 @@ import { guestIdentity } from "../configure.js";
 import { SupermachineError } from "../errors.js";
 import type { MachineConfig, Share } from "../machine/config.js";
 import type { RestoreVmOptions } from "./restore-options.js";
+import { parseSavedConfig } from "./saved-config.js";
 import { withSnapshotErrors } from "./snapshot-error.js";
 
 /** A snapshot of a machine of this package, checked as far as that takes no time. */
@@ -21,21 +22,8 @@ export function openSavedMachine(directory: string): Promise<SavedMachine> {
   return withSnapshotErrors(() => {
     using snapshot = Snapshot.open(directory);
     const { directory: path, memoryMiB, cpus, metadata } = snapshot;
-    return { directory: path, memoryMiB, cpus, config: parseConfig(path, metadata) };
+    return { directory: path, memoryMiB, cpus, config: parseSavedConfig(path, metadata) };
   });
-}
-
-/** The document's checksum vouches for the rest; this for that it is a machine of this package. */
-function parseConfig(path: string, metadata: string): MachineConfig {
-  const config: Partial<MachineConfig> | null = metadata === "" ? null : JSON.parse(metadata);
-  const { image, guest, env } = config?.provenance ?? {};
-  if (config !== null && image !== undefined && guest !== undefined && env !== undefined) {
-    return config as MachineConfig;
-  }
-  throw new SupermachineError(
-    "ERR_SNAPSHOT_FORMAT",
-    `${path} is not a snapshot of a machine of supermachine`,
-  );
 }
 
 /**
@@ -61,11 +49,10 @@ export async function configureRestore(
   const image = await findImage(saved, options.store);
   const shares = mountsAreTrusted ? config.shares : givenShares(saved, options);
   const { verifyMemory = true, hostname = config.hostname, bootTimeoutMs } = options;
-  const { command: _, ...rest } = config;
   return {
     image,
     config: {
-      ...rest,
+      ...config,
       kernel,
       initrd,
       rootfs: image.rootfsPath,

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import type { FileExtent, HostMemory, Hypervisor } from "@supermachine/hypervisor";
 import { ResourceStack } from "@supermachine-internal/libc";
 import { VmmError } from "../errors.js";
@@ -160,8 +160,7 @@ function readDocument(directory: string): Uint8Array {
   try {
     const stats = fstatSync(fd);
     if (stats.isFile() && stats.size <= MAX_DOCUMENT) return readFileSync(fd);
-    const name = basename(directory);
-    throw new VmmError("ERR_VMM_SNAPSHOT_FORMAT", `${name} is not a snapshot of a machine`);
+    throw new VmmError("ERR_VMM_SNAPSHOT_FORMAT", `${directory} is not a snapshot of a machine`);
   } finally {
     closeSync(fd);
   }
