@@ -20,7 +20,7 @@ import {
 } from "./device/power.js";
 import { COM1_GSI, COM1_PORT, COM1_PORTS, SerialPort } from "./device/serial.js";
 import { VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START } from "./memory-map.js";
-import { currentThread } from "./metrics/usage.js";
+import { currentThread, ownThreadTime } from "./metrics/usage.js";
 import { VcpuCounters } from "./metrics/vcpu-counters.js";
 import { VcpuControl } from "./vcpu-control.js";
 import { VcpuGate } from "./vcpu-gate.js";
@@ -113,7 +113,7 @@ class VcpuThread {
     this.#gate = new VcpuGate(data.gate);
     this.#control = VcpuControl.attach(data.control, this.#gate);
     this.#counters = new VcpuCounters(data.counters, data.index);
-    this.#counters.threadId = currentThread();
+    this.#counters.begin(currentThread(), ownThreadTime());
     this.#registers = data.registers.map((shared) => new MmioRegisters(shared));
     this.#serial = new SerialPort(data.serial, {
       transmit: (byte) => this.#console.push(byte),

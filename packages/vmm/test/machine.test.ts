@@ -219,6 +219,19 @@ requireFacility("kvm", "x86-64").describe("a machine on KVM", () => {
     );
   });
 
+  test("a thread whose machine has ended runs a vCPU of the next one", async () => {
+    const threads = () => readdirSync("/proc/self/task").length;
+    await start(assemble.reset()).exited;
+    const before = threads();
+    for (let round = 0; round < 3; round++) {
+      await using machine = start([...assemble.print("hello\n"), ...assemble.reset()]);
+      expect(threads()).toBe(before);
+      expect(await machine.exited).toMatchObject({ reason: "shutdown", console: ["hello"] });
+    }
+    expect((await start(assemble.tripleFault()).exited).reason).not.toBe("shutdown");
+    expect((await start(assemble.reset()).exited).reason).toBe("shutdown");
+  });
+
   test("a module that is no vCPU thread ends the machine with the reason", async () => {
     const vcpuThread = new URL("data:text/javascript,throw new Error('not me')");
     await using machine = start(assemble.reset(), { vcpuThread });

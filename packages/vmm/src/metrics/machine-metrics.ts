@@ -70,7 +70,8 @@ export class MachineMeter {
       mappedMemory(ranges),
       threadTime(this.#deviceThread),
       ...this.#vcpus.map(async (counters) => {
-        return { ...(await threadTime(counters.threadId)), exits: counters.exits() };
+        const time = await threadTime(counters.threadId);
+        return { ...(time && counters.own(time)), exits: counters.exits() };
       }),
     ]);
     const sizeBytes = this.#memory.reduce((total, { length }) => total + length, 0);

@@ -1,4 +1,4 @@
-import { readlinkSync } from "node:fs";
+import { readFileSync, readlinkSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 
 /*
@@ -71,6 +71,20 @@ export function currentThread(): number {
 export async function threadTime(threadId: number): Promise<ThreadTime | undefined> {
   const path = `/proc/self/task/${threadId}/schedstat`;
   const text = await readFile(path, "latin1").catch(() => undefined);
+  return parseTime(text);
+}
+
+/** Processor time of this thread so far; `undefined` where the system does not tell. */
+export function ownThreadTime(): ThreadTime | undefined {
+  try {
+    return parseTime(readFileSync("/proc/thread-self/schedstat", "latin1"));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of a schedstat file: nanoseconds on a processor, nanoseconds waiting for one. */
+function parseTime(text: string | undefined): ThreadTime | undefined {
   const [running, waiting] = text?.split(" ").map((nanoseconds) => Number(nanoseconds) / 1e9) ?? [];
   if (running === undefined || waiting === undefined) return undefined;
   return { cpuSeconds: running, waitSeconds: waiting };

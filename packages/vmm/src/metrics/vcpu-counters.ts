@@ -1,8 +1,14 @@
 import { ExitReason } from "@supermachine/hypervisor";
+import type { ThreadTime } from "./usage.js";
 
-/** Slots of one vCPU, 64-bit floats: the thread's id, then a count per exit reason. */
+/**
+ * Slots of one vCPU, 64-bit floats: the thread's id, its times before it ran this vCPU, then a count per exit
+ * reason.
+ */
 const THREAD_ID = 0;
-const EXITS = 1;
+const CPU_BEFORE = 1;
+const WAIT_BEFORE = 2;
+const EXITS = 3;
 const reasons = Object.entries(ExitReason);
 /** A multiple of a cache line, so that two vCPUs never write to the same one. */
 const SLOTS = Math.ceil((EXITS + reasons.length) / 8) * 8;
@@ -29,8 +35,19 @@ export class VcpuCounters {
     return this.#slots[this.#first + THREAD_ID] ?? 0;
   }
 
-  set threadId(id: number) {
-    this.#slots[this.#first + THREAD_ID] = id;
+  /** Called by that thread when it takes the vCPU; `before`: what it has done already, for others. */
+  begin(threadId: number, before: ThreadTime | undefined): void {
+    this.#slots[this.#first + CPU_BEFORE] = before?.cpuSeconds ?? 0;
+    this.#slots[this.#first + WAIT_BEFORE] = before?.waitSeconds ?? 0;
+    this.#slots[this.#first + THREAD_ID] = threadId;
+  }
+
+  /** The part of the thread's time that is this vCPU's. */
+  own({ cpuSeconds, waitSeconds }: ThreadTime): ThreadTime {
+    return {
+      cpuSeconds: cpuSeconds - (this.#slots[this.#first + CPU_BEFORE] ?? 0),
+      waitSeconds: waitSeconds - (this.#slots[this.#first + WAIT_BEFORE] ?? 0),
+    };
   }
 
   count(reason: ExitReason): void {
