@@ -89,21 +89,34 @@ function shortHash(...contents: readonly (string | Uint8Array)[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** `read` once: every start and restore of a machine asks, and the package's files stay what they are meanwhile. */
+function once(read: () => string): () => string {
+  let known: string | undefined;
+  return () => {
+    known ??= read();
+    return known;
+  };
+}
+
 /** Changes with whatever goes into the initramfs: the agent's sources, or the agent itself when one is given. */
 function initramfsKey(agentPath: string | undefined): string {
-  if (agentPath !== undefined) return shortHash(readFileSync(agentPath));
+  return agentPath === undefined ? agentSourcesKey() : shortHash(readFileSync(agentPath));
+}
+
+const agentSourcesKey = once(() => {
   const directory = packageFile("agent");
   const sources = readdirSync(directory).filter((name) => /\.[ch]$/.test(name));
   return shortHash(
     INITRAMFS_VERSION,
     ...sources.sort().map((name) => readFileSync(join(directory, name))),
   );
-}
+});
+
+const kernelConfigurationKey = once(() => shortHash(readFileSync(packageFile("kernel/config"))));
 
 /** Where build-kernel.sh links the kernel of this package's configuration. */
 function builtKernel(): string | undefined {
-  const configuration = shortHash(readFileSync(packageFile("kernel/config")));
-  const path = join(cacheDirectory(), "kernel", `config-${configuration}`, "bzImage");
+  const path = join(cacheDirectory(), "kernel", `config-${kernelConfigurationKey()}`, "bzImage");
   return existsSync(path) ? path : undefined;
 }
 
