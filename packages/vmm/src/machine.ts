@@ -104,6 +104,8 @@ export class Machine implements AsyncDisposable {
   readonly #onConsole: ((bytes: Uint8Array) => void) | undefined;
   #end: { reason: MachineExitReason; message: string } | undefined;
   #pausing: Promise<void> | undefined;
+  /** Whether the vCPUs are to wait, apart from what a save needs. */
+  #isPauseWanted = false;
 
   /**
    * Builds the machine, loads the kernel and starts its vCPUs. Returns without waiting for the guest.
@@ -208,7 +210,7 @@ export class Machine implements AsyncDisposable {
 
   /** Whether the vCPUs wait, or are about to. */
   get paused(): boolean {
-    return this.#pausing !== undefined;
+    return this.#isPauseWanted;
   }
 
   /**
@@ -220,21 +222,19 @@ export class Machine implements AsyncDisposable {
    */
   async pause(): Promise<void> {
     this.#requireRunning("be paused");
-    this.#pausing ??= this.#vcpus.park(PAUSE_LIMIT_MS).catch((error: unknown) => {
-      this.#pausing = undefined;
+    this.#isPauseWanted = true;
+    try {
+      await this.#park();
+    } catch (error) {
+      this.#isPauseWanted = false;
       throw error;
-    });
-    await this.#pausing;
+    }
   }
 
   /** Lets the vCPUs run on. The guest's clocks have gone on meanwhile. Idempotent. */
   async resume(): Promise<void> {
-    const pausing = this.#pausing;
-    if (pausing === undefined) return;
-    await pausing;
-    if (this.#pausing !== pausing) return;
-    this.#pausing = undefined;
-    this.#vcpus.release();
+    this.#isPauseWanted = false;
+    await this.#release();
   }
 
   /**
@@ -247,10 +247,9 @@ export class Machine implements AsyncDisposable {
    */
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
     this.#requireRunning("be saved");
-    const wasPaused = this.paused;
     await saveMachine(this.#parts, directory, options, {
-      pause: () => this.pause(),
-      resume: () => (wasPaused ? Promise.resolve() : this.resume()),
+      pause: () => this.#park(),
+      resume: () => (this.#isPauseWanted ? Promise.resolve() : this.#release()),
     });
   }
 
@@ -286,6 +285,24 @@ export class Machine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+  }
+
+  async #park(): Promise<void> {
+    this.#requireRunning("be paused");
+    this.#pausing ??= this.#vcpus.park(PAUSE_LIMIT_MS).catch((error: unknown) => {
+      this.#pausing = undefined;
+      throw error;
+    });
+    await this.#pausing;
+  }
+
+  async #release(): Promise<void> {
+    const pausing = this.#pausing;
+    if (pausing === undefined) return;
+    await pausing;
+    if (this.#pausing !== pausing || this.#isPauseWanted) return;
+    this.#pausing = undefined;
+    this.#vcpus.release();
   }
 
   get #parts(): SavedParts & RevertedParts {

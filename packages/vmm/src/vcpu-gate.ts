@@ -7,8 +7,8 @@ import { VmmError } from "./errors.js";
  */
 const SEQUENCE = 0;
 const COMMAND = 1;
-/** Threads that wait at the gate. */
-const PARKED = 2;
+/** Changes with each opening: whoever came to the gate before is let go, even if it is closed again by then. */
+const OPENINGS = 2;
 /** How often something was asked of all threads, what it is, and how many have done it. */
 const REQUESTS = 3;
 const REQUEST = 4;
@@ -23,8 +23,11 @@ const STOP = 2;
 const SAVE = 0;
 const RESTORE = 1;
 
-/** Room for one vCPU's state; 20 KB are usual. */
-const STATE_BYTES = 64 << 10;
+/** The place of one vCPU; its state takes 20 KB as a rule. */
+const PLACE_BYTES = 64 << 10;
+/** First in it: one more than the OPENINGS at which the thread came to wait, else 0. Then the length of the state. */
+const PARKED_BYTES = 4;
+const LENGTH_BYTES = 4;
 const STATE_LIMIT_MS = 5000;
 
 /** The state of a vCPU, on its thread. */
@@ -39,11 +42,11 @@ export class VcpuGate {
   constructor(shared: SharedArrayBuffer) {
     this.shared = shared;
     this.#words = new Int32Array(shared);
-    this.#cpus = Math.floor(shared.byteLength / STATE_BYTES);
+    this.#cpus = Math.floor(shared.byteLength / PLACE_BYTES);
   }
 
   static create(cpus: number, isOpen: boolean): VcpuGate {
-    const gate = new VcpuGate(new SharedArrayBuffer(4 * HEADER_WORDS + cpus * STATE_BYTES));
+    const gate = new VcpuGate(new SharedArrayBuffer(placeOf(cpus)));
     if (!isOpen) gate.close();
     return gate;
   }
@@ -57,8 +60,19 @@ export class VcpuGate {
     return Atomics.load(this.#words, COMMAND) === STOP;
   }
 
+  /** Threads that wait at the closed gate, and stay there until it is opened. */
   get parkedCount(): number {
-    return Atomics.load(this.#words, PARKED);
+    const mark = Atomics.load(this.#words, OPENINGS) + 1;
+    let count = 0;
+    for (let cpu = 0; cpu < this.#cpus; cpu++) {
+      if (Atomics.load(this.#words, parkedAt(cpu)) === mark) count++;
+    }
+    return count;
+  }
+
+  /** Whether all of them wait, and the gate is closed: their states can be asked for. */
+  get areAllParked(): boolean {
+    return Atomics.load(this.#words, COMMAND) === CLOSED && this.parkedCount === this.#cpus;
   }
 
   close(): void {
@@ -66,7 +80,10 @@ export class VcpuGate {
   }
 
   open(): void {
+    // In this order, or a thread that comes meanwhile would wait at an open gate.
     this.#command(OPEN);
+    Atomics.add(this.#words, OPENINGS, 1);
+    this.#change();
   }
 
   stop(): void {
@@ -77,12 +94,15 @@ export class VcpuGate {
   /** On a vCPU thread: waits until the gate opens, and does what is asked of the vCPU meanwhile. */
   wait(cpu: number, onParked: () => void, vcpu: VcpuState): void {
     const words = this.#words;
-    Atomics.add(words, PARKED, 1);
+    const openings = Atomics.load(words, OPENINGS);
+    if (Atomics.load(words, COMMAND) !== CLOSED) return;
+    // Before it counts as parked: from then on requests may come.
     let served = Atomics.load(words, REQUESTS);
+    Atomics.store(words, parkedAt(cpu), openings + 1);
     onParked();
     for (;;) {
       const sequence = Atomics.load(words, SEQUENCE);
-      if (Atomics.load(words, COMMAND) !== CLOSED) break;
+      if (Atomics.load(words, OPENINGS) !== openings || this.stopping) break;
       const requests = Atomics.load(words, REQUESTS);
       if (requests !== served) {
         served = requests;
@@ -92,7 +112,7 @@ export class VcpuGate {
       }
       Atomics.wait(words, SEQUENCE, sequence);
     }
-    Atomics.sub(words, PARKED, 1);
+    Atomics.store(words, parkedAt(cpu), 0);
   }
 
   /**
@@ -160,10 +180,11 @@ export class VcpuGate {
 
   /** The place of a vCPU's state: its length, negative for the text of an error, and the bytes. Empty: done. */
   #place(cpu: number): { length: Int32Array; bytes: Uint8Array } {
-    const at = 4 * HEADER_WORDS + cpu * STATE_BYTES;
+    const at = placeOf(cpu) + PARKED_BYTES;
+    const end = placeOf(cpu + 1);
     return {
       length: new Int32Array(this.shared, at, 1),
-      bytes: new Uint8Array(this.shared, at + 4, STATE_BYTES - 4),
+      bytes: new Uint8Array(this.shared, at + LENGTH_BYTES, end - at - LENGTH_BYTES),
     };
   }
 
@@ -191,4 +212,13 @@ export class VcpuGate {
       `the state of vCPU ${cpu} cannot be read or replaced: ${reason}`,
     );
   }
+}
+
+function placeOf(cpu: number): number {
+  return 4 * HEADER_WORDS + cpu * PLACE_BYTES;
+}
+
+/** In words. */
+function parkedAt(cpu: number): number {
+  return placeOf(cpu) / 4;
 }

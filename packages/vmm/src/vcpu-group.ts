@@ -82,7 +82,7 @@ export class VcpuGroup {
    */
   async park(timeoutMs: number): Promise<void> {
     this.#gate.close();
-    if (this.#gate.parkedCount === this.count) return;
+    if (this.areParked) return;
     this.#kickUntilStopped();
     let timer: NodeJS.Timeout | undefined;
     const parked = new Promise<void>((resolve, reject) => {
@@ -115,6 +115,11 @@ export class VcpuGroup {
     this.#gate.open();
   }
 
+  /** Whether all vCPUs wait, until they are released. */
+  get areParked(): boolean {
+    return this.#gate.areAllParked;
+  }
+
   /** The states of the parked vCPUs: see {@link VcpuGate.collectStates}. */
   collectStates(): Uint8Array[] {
     return this.#gate.collectStates();
@@ -137,7 +142,7 @@ export class VcpuGroup {
   }
 
   #onParked(): void {
-    if (this.#gate.parkedCount !== this.count) return;
+    if (!this.areParked) return;
     for (const { resolve } of this.#waiting) resolve();
     this.#waiting.clear();
   }

@@ -78,6 +78,40 @@ requireFacility("kvm", "x86-64").describe("snapshots of a machine on KVM", () =>
     await machine.resume();
   });
 
+  test("a machine that was let run a moment ago waits when it is paused again", async () => {
+    await using machine = start({ cpus: 3 });
+    for (let round = 0; round < 10; round++) {
+      await machine.pause();
+      await machine.resume();
+      await machine.pause();
+      const name = newName();
+      // Asks all vCPUs for their states, which they give only where they wait.
+      await machine.save(name);
+      rmSync(name, { recursive: true });
+      await machine.resume();
+    }
+  });
+
+  test("saves and pauses at the same time do not let each other's machine run", async () => {
+    const counter = new Counter();
+    await using machine = start({ onConsole: counter.onConsole });
+    await counter.more();
+    const [first, second] = [newName(), newName()];
+    const saves = [machine.save(first), machine.save(second)];
+    const paused = machine.pause();
+    await Promise.all([...saves, paused]);
+    for (const name of [first, second]) Snapshot.open(name).close();
+    expect(machine.paused).toBe(true);
+    const before = counter.numbers.length;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(counter.numbers.length).toBe(before);
+    const third = machine.save(newName());
+    await machine.resume();
+    await third;
+    expect(machine.paused).toBe(false);
+    await counter.more();
+  });
+
   for (const cpus of [1, 3]) {
     test(`two machines of ${cpus} vCPUs go on from one snapshot, and so does the first`, async () => {
       const first = new Counter();

@@ -55,7 +55,11 @@ export async function saveMachine(
   using base = options.base === undefined ? undefined : openBase(options.base, parts);
   await control.pause();
   try {
-    await drain(parts.bus, "be saved");
+    while (parts.bus.inFlight > 0 || !parts.vcpus.areParked) {
+      await drain(parts.bus, "be saved");
+      // It may have ended while this waited, or been let run on.
+      await control.pause();
+    }
     capture(parts, draft, base, options.metadata ?? "");
   } finally {
     await control.resume();
