@@ -32,10 +32,10 @@ const STOP_TIMEOUT_MS = 2_000;
 export interface ConnectOptions {
   /** For the owner of what runs the machine: the machine has not ended before that has. */
   readonly site?: Pick<MachineSite, "ended" | "kill">;
-}
-
   /** For anybody else: the machine's process is not there for it alone, so it is not ended with the machine. */
   readonly isProcessShared?: boolean;
+}
+
 interface Pending {
   resolve(result: unknown): void;
   reject(error: Error): void;
@@ -48,9 +48,9 @@ export class ControlClient implements RunningMachine {
   readonly #directory: string;
   readonly #socket: Socket;
   readonly #site: ConnectOptions["site"];
+  readonly #isProcessShared: boolean;
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
-  readonly #isProcessShared: boolean;
 
   /**
    * @throws {@link SupermachineError} ERR_VM_STOPPED when nobody listens there, ERR_VM_TIMEOUT, and
@@ -71,9 +71,9 @@ export class ControlClient implements RunningMachine {
     this.#socket = socket;
     this.vsock = new VsockSocket(join(directory, "vsock"));
     this.#site = site;
+    this.#isProcessShared = isProcessShared;
     void this.#listen(values);
     this.exited = this.#exit();
-    this.#isProcessShared = isProcessShared;
   }
 
   /** Starts the machine of a process that has none yet. `timeoutMs` is the guest's own limit. */
