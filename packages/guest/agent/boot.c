@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -185,7 +186,8 @@ int boot(char *error, size_t size) {
 	return 0;
 }
 
-_Noreturn void power_off(void) {
+/* Leaves the file systems as unmounting them would. */
+static void flush(void) {
 	sync();
 	for (int i = cmdline.mount_count; i-- > 0;)
 		umount2(cmdline.mounts[i].target, 0);
@@ -193,6 +195,25 @@ _Noreturn void power_off(void) {
 	/* The overlay keeps its disk mounted; freezing it leaves the same clean file system that unmounting would. */
 	if (writable_fd >= 0)
 		ioctl(writable_fd, (int)FIFREEZE, 0);
+}
+
+/* A file system whose server does not answer blocks whoever flushes it, for ever: another process does it. */
+static void flush_for(int timeout_ms) {
+	pid_t pid = fork();
+	if (pid <= 0) {
+		flush();
+		if (!pid)
+			_exit(0);
+		return;
+	}
+	enum { STEP_MS = 2 };
+	for (int waited = 0; waited < timeout_ms && !waitpid(pid, NULL, WNOHANG); waited += STEP_MS)
+		nanosleep(&(struct timespec){.tv_nsec = STEP_MS * 1000000L}, NULL);
+}
+
+_Noreturn void power_off(void) {
+	enum { FLUSH_MS = 10000 };
+	flush_for(FLUSH_MS);
 	const char *how = cmdline.power_off ? cmdline.power_off : "reboot";
 	if (!strcmp(how, "poweroff"))
 		reboot(RB_POWER_OFF);

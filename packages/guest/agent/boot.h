@@ -7,7 +7,7 @@
 /* Sets the machine up as the kernel command line says. Returns 0, or -1 with the failing step in `error`. */
 int boot(char *error, size_t size);
 
-/* Writes everything back and ends the machine as the command line says. */
+/* Writes everything back, as far as that is done within 10 s, and ends the machine as the command line says. */
 _Noreturn void power_off(void);
 
 #endif
