@@ -1,6 +1,16 @@
-import { existsSync, readdirSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { requireFacility } from "@supermachine-internal/testing";
-import { Image, type Vm } from "supermachine";
+import { Image, type PooledVm, Vm } from "supermachine";
 import { afterAll, expect } from "vitest";
 
 /* Baked images and pools on KVM, by the library as it is built. */
@@ -47,4 +57,127 @@ test("a warm-up that fails leaves nothing", async () => {
   await expect(image.bake({ warmup, tag: "lab-failing", hypervisor: "kvm" })).rejects.toBe(failure);
   const parent = made[0]?.replace(/\/[^/]*$/, "");
   expect(parent !== undefined && existsSync(parent) && readdirSync(parent)).toHaveLength(1);
+});
+
+const CYCLES = 20;
+/** Leaves a secret wherever a guest can: a file, the page cache, a process's memory, its names, and open files. */
+const LEAVE_SECRETS = `
+set -e
+echo secret-of-$1 >/tmp/secret
+cp /share/words /tmp/words
+hostname secret-host
+mount -t tmpfs none /mnt
+echo secret >/mnt/secret
+(exec 3</share/words 4>>/share/log; while :; do sleep 1000; done) >/dev/null 2>&1 &
+echo done
+`;
+const LOOK = `
+cat /tmp/secret /mnt/secret 2>/dev/null || true
+ps | grep -c 'sleep 100[0]' || true
+cat /tmp/state; hostname; wc -l </share/words
+`;
+
+/** What a process has open below a directory. */
+function openBelow(pid: number, directory: string): number {
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith(directory);
+    } catch {
+      // It was that of the listing itself.
+      return false;
+    }
+  }).length;
+}
+
+function heldBy(pid: number): { fds: number; threads: number } {
+  return {
+    fds: readdirSync(`/proc/${pid}/fd`).length,
+    threads: readdirSync(`/proc/${pid}/task`).length,
+  };
+}
+
+const median = (times: readonly number[]) =>
+  [...times].sort((a, b) => a - b)[times.length >> 1]?.toFixed(0);
+
+for (const cpus of [1, 2]) {
+  test(`a machine of ${cpus} CPUs goes back in place, with nothing of its last holder`, async () => {
+    const image = await Image.open("demo");
+    const host = mkdtempSync(join(tmpdir(), "pool-share-"));
+    writeFileSync(join(host, "words"), "pear\napple\n");
+    const mounts = [{ host, guest: "/share" }];
+    const options = { hypervisor: "kvm" as const, cpus, mounts, hostname: "fresh" };
+    const warmup = async (vm: Vm) => void (await sh(vm, "echo warm >/tmp/state; cat /share/words"));
+    const { directory } = await image.bake({ ...options, warmup, tag: `lab-revert-${cpus}` });
+    made.push(directory);
+    await using pool = image.pool({ ...options, warm: `lab-revert-${cpus}`, max: 1 });
+    const used: PooledVm[] = [];
+    const pids = new Set<number>();
+    const numbers = new Set<string>();
+    const cycles: number[] = [];
+    let before: ReturnType<typeof heldBy> | undefined;
+    for (let round = 0; round < CYCLES; round++) {
+      const start = performance.now();
+      const vm = await pool.acquire();
+      cycles.push(performance.now() - start);
+      used.push(vm);
+      const { pid } = vm.description;
+      pids.add(pid);
+      expect(await sh(vm, LOOK)).toBe("0\nwarm\nfresh\n2");
+      for await (const { text } of vm.logs()) expect(text).not.toContain("left");
+      numbers.add(await sh(vm, "head -c 16 /dev/urandom | od -An -tx1"));
+      before ??= heldBy(pid);
+      expect(await sh(vm, `set -- ${round}; ${LEAVE_SECRETS}; echo left >/dev/kmsg`)).toBe("done");
+      expect(openBelow(pid, host)).toBeGreaterThan(1);
+      const endless = vm.exec(["sleep", "1000"]);
+      vm.release();
+      await expect(endless).rejects.toThrow();
+    }
+    expect(pids.size).toBe(1);
+    expect(numbers.size).toBe(CYCLES);
+    await using last = await pool.acquire();
+    const after = heldBy(last.description.pid);
+    expect(after.fds).toBeLessThanOrEqual((before?.fds ?? 0) + 2);
+    expect(after.threads).toBeLessThanOrEqual((before?.threads ?? 0) + 2);
+    expect(readFileSync(join(host, "words"), "utf8")).toBe("pear\napple\n");
+    expect(used.length).toBe(CYCLES);
+    process.stdout.write(
+      `${cpus} CPUs: a used machine was ready again after ${median(cycles.slice(1))} ms (median)\n`,
+    );
+    rmSync(host, { recursive: true });
+  });
+}
+
+test("a machine goes back faster than another is restored", async () => {
+  const image = await Image.open("demo");
+  const { directory } = await image.bake({ tag: "lab-times", hypervisor: "kvm" });
+  made.push(directory);
+  const restored: Record<string, number[]> = { process: [], inline: [] };
+  for (const isolation of ["process", "inline"] as const) {
+    for (let n = 0; n < 5; n++) {
+      const start = performance.now();
+      const vm = await Vm.restore({ snapshot: directory, isolation, verifyMemory: false });
+      await vm.exec(["true"]);
+      restored[isolation]?.push(performance.now() - start);
+      await vm.kill();
+    }
+  }
+  const reverted: number[] = [];
+  await using vm = await Vm.restore({ snapshot: directory, verifyMemory: false });
+  for (let n = 0; n < 10; n++) {
+    const start = performance.now();
+    await vm.revert();
+    await vm.exec(["true"]);
+    reverted.push(performance.now() - start);
+  }
+  process.stdout.write(
+    `to the end of \`true\`: restored in a process ${median(restored["process"] ?? [])} ms, inline ${median(restored["inline"] ?? [])} ms, reverted ${median(reverted)} ms\n`,
+  );
+  expect(Math.min(...reverted)).toBeLessThan(Math.min(...(restored["process"] ?? [])));
+});
+
+test("a machine that booted cannot go back, and runs on", async () => {
+  const image = await Image.open("demo");
+  await using vm = await image.start({ hypervisor: "kvm", warm: false });
+  await expect(vm.revert()).rejects.toMatchObject({ code: "ERR_SNAPSHOT_NONE" });
+  expect(await sh(vm, "echo alive")).toBe("alive");
 });

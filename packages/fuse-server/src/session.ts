@@ -296,6 +296,11 @@ export class Session implements Disposable {
     if (!this.#closed && this.#info === undefined) this.#start(info);
   }
 
+  /** Forgets the client, as its DESTROY does. Another may begin with INIT, or be adopted. */
+  reset(): void {
+    if (!this.#closed && this.#info !== undefined) this.#destroyBackend();
+  }
+
   #destroyBackend(): number {
     this.#info = undefined;
     this.#pending.interruptAll();

@@ -208,6 +208,18 @@ describe("a backend", () => {
     expect(session.pending).toBe(0);
   });
 
+  it("forgets its client when it is told to, and takes another one", async () => {
+    let destroyed = 0;
+    const backend: FsBackend = Object.assign(new MemoryFs(), { destroy: () => void destroyed++ });
+    const { session, client } = await connect(backend);
+    session.reset();
+    session.reset();
+    expect([destroyed, session.info]).toEqual([1, undefined]);
+    await expect(client.getattr(FUSE_ROOT_ID)).rejects.toEqual(errno(EIO));
+    await client.init();
+    expect(await client.getattr(FUSE_ROOT_ID)).toMatchObject({ nlink: 2 });
+  });
+
   it("hears of each end of a client that starts over without DESTROY, and keeps no request beyond a bound", async () => {
     let destroyed = 0;
     let interrupted = 0;

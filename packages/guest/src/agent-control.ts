@@ -20,6 +20,9 @@ export interface AcceptOptions {
   sync?: SyncOptions;
 }
 
+/** Options of {@link AgentControl.acceptAgain}. */
+export type AcceptAgainOptions = Pick<AcceptOptions, "timeoutMs" | "signal" | "sync">;
+
 /**
  * The agent's control connection, from the side that runs the machine. A machine has one; its processes are
  * reached through {@link AgentClient}, of which there may be many.
@@ -29,6 +32,8 @@ export class AgentControl implements Disposable {
   readonly #onConnected: (connected: boolean) => void;
   #connection: ControlConnection;
   #closed = false;
+  /** Hears of the next hello, before anyone else. */
+  #onHello: ((connection: ControlConnection) => void) | undefined;
 
   private constructor(
     listener: Disposable,
@@ -107,6 +112,33 @@ export class AgentControl implements Disposable {
     }
   }
 
+  /**
+   * Waits until the agent says hello once more, in a machine that has gone back to its snapshot, and gives the guest
+   * what {@link AgentControl.accept} does. Call it when all connections of the guest are gone, and before it runs.
+   *
+   * @throws {@link AgentError} ERR_AGENT_TIMEOUT, ERR_EXEC_ABORTED.
+   */
+  async acceptAgain(options: AcceptAgainOptions = {}): Promise<void> {
+    const { timeoutMs = 30_000, signal } = options;
+    const sync = { machineId: randomMachineId(), ...options.sync };
+    const waiting = [AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])];
+    const over = AbortSignal.any(waiting);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        over.addEventListener("abort", () => reject(notBack(timeoutMs, signal)), { once: true });
+        if (over.aborted) reject(notBack(timeoutMs, signal));
+        this.#onHello = (connection) => {
+          this.#onHello = undefined;
+          // Not awaited: see accept.
+          connection.sync(sync).catch(() => connection.close());
+          resolve();
+        };
+      });
+    } finally {
+      this.#onHello = undefined;
+    }
+  }
+
   /** Round trip to the agent, in milliseconds. */
   async ping(timeoutMs = 5000): Promise<number> {
     return this.#connection.ping(timeoutMs);
@@ -174,6 +206,7 @@ export class AgentControl implements Disposable {
           return;
         }
         this.#watch(connection);
+        this.#onHello?.(connection);
         this.#onConnected(true);
       },
       () => stream.destroy(),
@@ -185,4 +218,12 @@ export class AgentControl implements Disposable {
       if (connection === this.#connection && !this.#closed) this.#onConnected(false);
     });
   }
+}
+
+function notBack(timeoutMs: number, signal: AbortSignal | undefined): AgentError {
+  return signal?.aborted
+    ? new AgentError("ERR_EXEC_ABORTED", "waiting for the agent was aborted", {
+        cause: signal.reason,
+      })
+    : new AgentError("ERR_AGENT_TIMEOUT", `the agent did not come back within ${timeoutMs} ms`);
 }

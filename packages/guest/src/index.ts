@@ -5,7 +5,7 @@
  * @packageDocumentation
  */
 export { AgentClient, type OutputOptions, type RunRequest } from "./agent-client.js";
-export { type AcceptOptions, AgentControl } from "./agent-control.js";
+export { type AcceptAgainOptions, type AcceptOptions, AgentControl } from "./agent-control.js";
 export type { Patience } from "./answer-watch.js";
 export {
   type EnsureOptions,

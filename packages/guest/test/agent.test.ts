@@ -321,6 +321,34 @@ describe("the agent, as an ordinary process of this host", () => {
   });
 });
 
+describe("a machine that goes back to its snapshot", () => {
+  it("has its agent accepted again, and given time and entropy, when it next says hello", async () => {
+    const agent = await startNativeAgent();
+    try {
+      const again = agent.control.acceptAgain({ timeoutMs: 5000 });
+      agent.controls[0]?.destroy();
+      await again;
+      expect(await agent.control.ping()).toBeGreaterThan(0);
+    } finally {
+      await agent.close();
+    }
+  });
+
+  it("is given up when its agent does not come back, or nobody waits any more", async () => {
+    const agent = await startNativeAgent();
+    try {
+      const late = agent.control.acceptAgain({ timeoutMs: 50 });
+      await expect(late).rejects.toMatchObject({ code: "ERR_AGENT_TIMEOUT" });
+      const signal = AbortSignal.abort(new Error("the machine has ended"));
+      const aborted = agent.control.acceptAgain({ signal });
+      await expect(aborted).rejects.toMatchObject({ code: "ERR_EXEC_ABORTED" });
+      expect(await agent.control.ping()).toBeGreaterThan(0);
+    } finally {
+      await agent.close();
+    }
+  });
+});
+
 describe("shutdown", () => {
   it("ends all processes with SIGTERM first, and then the agent", async () => {
     const agent = await startNativeAgent();

@@ -14,7 +14,7 @@ export type SupermachineErrorCode =
   | "ERR_VM_BOOT_TIMEOUT"
   /** The machine has ended. */
   | "ERR_VM_STOPPED"
-  /** The process that runs the machine could not be started or died. */
+  /** The process or thread that runs the machine could not be started or died. */
   | "ERR_VM_PROCESS"
   /** The machine's process did not answer within its limit. */
   | "ERR_VM_TIMEOUT"
@@ -42,6 +42,8 @@ export type SupermachineErrorCode =
   | "ERR_SNAPSHOT_IMAGE"
   /** The snapshot's machine has other mounts or devices than the one that is to go on from it. */
   | "ERR_SNAPSHOT_DEVICES"
+  /** The machine did not start from a snapshot, so that there is none to go back to. */
+  | "ERR_SNAPSHOT_NONE"
   /** The snapshot cannot be made on this base. */
   | "ERR_SNAPSHOT_BASE"
   /** The host has no room for the snapshot. */

@@ -2,7 +2,7 @@ import { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
 import { configureMachine } from "./configure.js";
 import { SupermachineError } from "./errors.js";
 import { chooseHypervisor } from "./hypervisor/choice.js";
-import { Pool, type PoolOptions } from "./pool/pool.js";
+import { Pool, type PoolOptions, type PoolSource } from "./pool/pool.js";
 import { startMachine } from "./start.js";
 import { traced } from "./tracing.js";
 import { Vm } from "./vm.js";
@@ -102,6 +102,11 @@ export class Image {
    */
   pool(options: PoolOptions & ImageVmOptions = {}): Pool {
     const machine = { ...options, image: this.name, store: this.#store };
-    return new Pool({ start: (signal) => startMachine({ ...machine, signal }) }, options);
+    const source: PoolSource = {
+      start: (signal) => startMachine({ ...machine, signal }),
+      // One that has booted has no beginning to go back to: the pool starts another.
+      revert: ({ machine }) => machine.revert(),
+    };
+    return new Pool(source, options);
   }
 }

@@ -14,7 +14,8 @@ export type SpanName =
   | "supermachine.acquire"
   | "supermachine.bake"
   | "supermachine.snapshot"
-  | "supermachine.restore";
+  | "supermachine.restore"
+  | "supermachine.revert";
 
 /**
  * Does `work` within a span, which becomes the parent of those that start meanwhile. What `work` throws

@@ -175,6 +175,22 @@ export class Vm implements AsyncDisposable {
   }
 
   /**
+   * Makes a machine that started from a snapshot, baked or not, what it was then: its memory, processes and open files.
+   * It has another identity and fresh random numbers afterwards, as any that goes on from a snapshot. Takes a few
+   * milliseconds and what the guest has written to. What runs in the guest, and copies to and from it, end. Files that
+   * it has changed in shared directories stay as they are.
+   *
+   * @throws {@link SupermachineError} ERR_SNAPSHOT_NONE for a machine that booted, ERR_SNAPSHOT_UNSUPPORTED in QEMU and
+   *   for a machine with a command of its own: they run on. Any other failure ends the machine.
+   */
+  async revert(): Promise<void> {
+    const attributes = { "supermachine.image": this.image.name };
+    await traced("supermachine.revert", attributes, () =>
+      withSnapshotErrors(() => this.#machine.revert()),
+    );
+  }
+
+  /**
    * Starts `count` machines that go on from where this one is now, sharing its memory until they write to it.
    * This one stands still while they are prepared, then goes on, too.
    *

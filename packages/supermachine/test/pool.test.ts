@@ -41,7 +41,14 @@ describe(`a pool of machines on ${hypervisor}`, () => {
     await using pool = image.pool({ hypervisor, max: 1, restoreOnRelease: false });
     const first = await pool.acquire();
     await first.exec(["sh", "-c", "echo left >/tmp/note"]);
+    const endless = first.exec(["sleep", "1000"]);
+    const followed = (async () => {
+      for await (const _ of first.logs({ follow: true }));
+      return "ended";
+    })();
     first.release();
+    await expect(endless).rejects.toThrow();
+    expect(await followed).toBe("ended");
     await using second = await pool.acquire();
     expect((await second.exec(["cat", "/tmp/note"])).stdout).toBe("left\n");
     await expect(first.exec(["true"])).rejects.toMatchObject({ code: "ERR_POOL_RELEASED" });

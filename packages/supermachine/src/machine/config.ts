@@ -110,6 +110,8 @@ export interface BareMachine {
   /** Stops the vCPUs until {@link resume}. Idempotent. */
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** Makes it what it was when it went on from its snapshot, and leaves it paused. */
+  revert(): Promise<void>;
   /** Writes a snapshot into a new directory. The vCPUs wait while it is taken. */
   save(directory: string, options: BareSaveOptions): Promise<void>;
   metrics(options: MetricsOptions): Promise<MachineMetrics>;
@@ -166,7 +168,16 @@ export type MachineEvent = {
   /** Milliseconds since the epoch, by the host's clock. */
   readonly time: number;
 } & (
-  | { readonly type: "started" | "paused" | "resumed" | "saved" | "answering" | "not-answering" }
+  | {
+      readonly type:
+        | "started"
+        | "paused"
+        | "resumed"
+        | "saved"
+        | "reverted"
+        | "answering"
+        | "not-answering";
+    }
   | { readonly type: "device-failure"; readonly message: string }
   /** The last one. */
   | { readonly type: "exited"; readonly exit: VmExit }
@@ -202,6 +213,8 @@ export interface RunningMachine extends AsyncDisposable {
   resume(): Promise<void>;
   /** Writes a snapshot into a new directory; the guest stands still while it is taken. */
   save(directory: string, options?: SaveOptions): Promise<void>;
+  /** Makes it what it was when it went on from its snapshot; its log and events begin anew. */
+  revert(): Promise<void>;
   metrics(options?: MetricsOptions): Promise<MachineMetrics>;
   /** Lets the guest have that much of its memory, in MiB; the rest it gives to the host as it can spare it. */
   setMemoryTarget(memoryMiB: number): Promise<void>;

@@ -51,13 +51,15 @@ export class MachineHost implements RunningMachine {
   readonly #machine: BareMachine;
   readonly #agent: AgentControl;
   readonly #record: MachineRecord;
+  readonly #config: MachineConfig;
   readonly #clock = new ClockWatch();
   /** What a snapshot must be restored with: the configuration, as JSON. */
   readonly #metadata: string;
   #status: MachineStatus = "running";
   #answering = true;
   #stopping = false;
-  #saving = false;
+  /** Saved, or going back: it stands still for as long as that takes, which tells nothing of its health. */
+  #away = false;
   #turn: Promise<void> = Promise.resolve();
   #command: ExitResult | undefined;
   #commandFailure: string | undefined;
@@ -135,6 +137,7 @@ export class MachineHost implements RunningMachine {
     this.vsock = vsock;
     const { restore: _, ...original } = config;
     this.#metadata = JSON.stringify(original);
+    this.#config = config;
     this.#machine = machine;
     this.#agent = agent;
     this.#record = record;
@@ -195,15 +198,39 @@ export class MachineHost implements RunningMachine {
   save(directory: string, options: SaveOptions = {}): Promise<void> {
     return this.#inTurn("save", async () => {
       const wasPaused = this.#status === "paused";
-      this.#saving = true;
+      this.#away = true;
       try {
         if (wasPaused) await this.#machine.resume();
         await this.#saveFrozen(directory, options);
-      } finally {
-        this.#saving = false;
         if (wasPaused) await this.#machine.pause();
+      } catch (cause) {
+        // Whichever step noticed it first.
+        if (this.#stopping) throw this.#ended("save", cause);
+        if (wasPaused) await this.#machine.pause();
+        throw cause;
+      } finally {
+        this.#away = false;
       }
       this.#record.event({ type: "saved" });
+    });
+  }
+
+  revert(): Promise<void> {
+    return this.#inTurn("go back", async () => {
+      if (this.#config.command !== undefined) {
+        throw new SupermachineError(
+          "ERR_SNAPSHOT_UNSUPPORTED",
+          "a machine with a command of its own cannot go back to its snapshot: it ends with the command",
+        );
+      }
+      this.#away = true;
+      try {
+        await this.#machine.revert();
+        await this.#goOn();
+      } finally {
+        this.#away = false;
+      }
+      this.#record.event({ type: "reverted" });
     });
   }
 
@@ -278,6 +305,26 @@ export class MachineHost implements RunningMachine {
     }
   }
 
+  /** Lets the guest of a machine that has gone back run on, as a restored one. A guest that does not is ended. */
+  async #goOn(): Promise<void> {
+    const { hostname, bootTimeoutMs: timeoutMs } = this.#config;
+    const over = new AbortController();
+    try {
+      this.#record.clear();
+      const sync = { copy: true, hostname };
+      const back = this.#agent.acceptAgain({ timeoutMs, sync, signal: over.signal });
+      back.catch(() => {});
+      void this.#machine.exited.then(() => over.abort(new Error("the machine has ended")));
+      await this.#machine.resume();
+      await back;
+      await this.#agent.thaw();
+      this.#status = "running";
+    } catch (error) {
+      await this.#machine.stop();
+      throw error;
+    }
+  }
+
   /** Whoever asks for it: what changes whether the guest runs happens one after the other. */
   #inTurn(action: string, work: () => Promise<void>): Promise<void> {
     const done = this.#turn.then(() => {
@@ -289,13 +336,16 @@ export class MachineHost implements RunningMachine {
   }
 
   #assertAlive(action: string): void {
-    if (this.#status !== "stopped") return;
-    throw new SupermachineError("ERR_VM_STOPPED", `cannot ${action}: the machine has ended`);
+    if (this.#status === "stopped") throw this.#ended(action);
+  }
+
+  #ended(action: string, cause?: unknown): SupermachineError {
+    const message = `cannot ${action}: the machine has ended`;
+    return new SupermachineError("ERR_VM_STOPPED", message, { cause });
   }
 
   async #watch(): Promise<void> {
-    // While it is saved, the guest stands still for as long as that takes.
-    if (this.#saving) return;
+    if (this.#away) return;
     if (this.#clock.hasJumped()) this.#agent.sync().catch(() => {});
     await this.health({ timeoutMs: WATCH_TIMEOUT_MS });
   }
@@ -303,6 +353,7 @@ export class MachineHost implements RunningMachine {
   #setAnswering(answering: boolean): void {
     // A guest that shuts down closes its connection, which tells nothing about its health.
     if (answering === this.#answering || this.#stopping || this.#status === "stopped") return;
+    if (this.#away) return;
     this.#answering = answering;
     this.#record.event({ type: answering ? "answering" : "not-answering" });
   }

@@ -27,6 +27,16 @@ test("a reader that is overtaken sees the latest entries, and the gap in its cur
   expect(await all(reader)).toEqual([7, 8, 9].map((entry) => ({ cursor: entry + 1, entry })));
 });
 
+test("after it was cleared, nobody reads what was there, and cursors go on", async () => {
+  const journal = new Journal<string>(10);
+  journal.append("a");
+  const reader = journal.read(0, true);
+  journal.clear();
+  journal.append("b");
+  journal.close();
+  expect(await all(reader)).toEqual([{ cursor: 2, entry: "b" }]);
+});
+
 test("one that follows waits for entries, and ends when there will be no more", async () => {
   const journal = new Journal<string>(10);
   const read = all(journal.read(0, true));

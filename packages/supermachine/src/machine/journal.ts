@@ -35,6 +35,13 @@ export class Journal<T> {
     this.#wake();
   }
 
+  /** Forgets the entries so far; readers that follow go on with what comes. */
+  clear(): void {
+    this.#start += this.#entries.length;
+    this.#entries.length = 0;
+    this.#size = 0;
+  }
+
   /** There will be no more entries: readers that follow end. */
   close(): void {
     this.#closed = true;

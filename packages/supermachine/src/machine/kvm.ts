@@ -46,6 +46,7 @@ export async function startKvmMachine(
     stop: () => machine.stop(),
     pause: () => machine.pause(),
     resume: () => machine.resume(),
+    revert: () => machine.revert(),
     save: (directory, options) => machine.save(directory, options),
     metrics: (options) => kvmMetrics(machine, balloon, options),
     setMemoryTarget: async (memoryMiB) => {

@@ -29,6 +29,13 @@ export class MachineRecord {
     this.#events.append({ time: Date.now(), ...event });
   }
 
+  /** Forgets everything: what comes is another guest's. */
+  clear(): void {
+    this.#decoders.clear();
+    this.#log.clear();
+    this.#events.clear();
+  }
+
   /** Ends what follows the record; what is in it stays to be read. */
   close(): void {
     this.#log.close();

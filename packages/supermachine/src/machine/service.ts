@@ -109,6 +109,8 @@ export class MachineService implements ControlHandler {
         if (directory === undefined) throw new SupermachineError("ERR_OPTION", "no directory");
         return host.save(directory, given({ base: stringParameter(params, "base") }));
       }
+      case "revert":
+        return host.revert();
       case "metrics":
         return host.metrics({ guest: params["guest"] === true });
       case "setMemoryTarget":

@@ -41,6 +41,8 @@ class ShareDevice extends FsDevice {
   }
 
   restoreState(state: Uint8Array | undefined): void {
+    // The machine may have run before: nothing that was opened or mapped since is its guest's any more.
+    this.#session.reset();
     if (state === undefined) return;
     const { info, nodes } = decodeShareState(state);
     if (info === undefined) return;

@@ -24,6 +24,8 @@ import { type ControlMethods, type ControlStreams, isReply, type StartParams } f
 const ANSWER_TIMEOUT_MS = 5_000;
 /** How long writing a snapshot may take. */
 const SAVE_TIMEOUT_MS = 300_000;
+/** How long going back to a snapshot may take: it has limits of its own. */
+const REVERT_TIMEOUT_MS = 120_000;
 /** How much longer than its own limit the answer to a request may take. */
 const MARGIN_MS = 5_000;
 const STOP_TIMEOUT_MS = 2_000;
@@ -114,6 +116,10 @@ export class ControlClient implements RunningMachine {
 
   async save(directory: string, options: SaveOptions = {}): Promise<void> {
     await this.#request("save", { directory, ...options }, SAVE_TIMEOUT_MS);
+  }
+
+  async revert(): Promise<void> {
+    await this.#request("revert", null, REVERT_TIMEOUT_MS);
   }
 
   async metrics(options: MetricsOptions = {}): Promise<MachineMetrics> {

@@ -35,6 +35,7 @@ export interface ControlMethods {
   pause: { params: null; result: null };
   resume: { params: null; result: null };
   save: { params: { directory: string; base?: string }; result: null };
+  revert: { params: null; result: null };
   metrics: { params: MetricsOptions; result: MachineMetrics };
   setMemoryTarget: { params: { memoryMiB: number }; result: null };
   stop: { params: { timeoutMs?: number }; result: VmExit };
