@@ -142,6 +142,22 @@ describe("a pool", () => {
     await until(() => pool.stats.idle === 1);
   });
 
+  it("asks a source that fails for ever less and less often, and answers each caller with why", async () => {
+    const source = new Processes();
+    source.failing = true;
+    await using pool = new ResourcePool(source, { ...LIMITS, min: 2 });
+    await delay(1000);
+    // Two at once, then again after 250 and 750 ms.
+    expect(pool.stats.failed).toBeGreaterThanOrEqual(2);
+    expect(pool.stats.failed).toBeLessThanOrEqual(6);
+    const failed = { message: "no process to be had" };
+    const callers = Array.from({ length: 10 }, () =>
+      expect(pool.acquire()).rejects.toMatchObject(failed),
+    );
+    await Promise.all(callers);
+    expect(pool.stats).toMatchObject({ alive: 0, waiting: 0, acquired: 0 });
+  });
+
   it("ends everything when it closes, also what is in use, and refuses who waits", async () => {
     const source = new Processes();
     const pool = new ResourcePool(source, { ...LIMITS, min: 1, max: 2 });
