@@ -12,6 +12,8 @@ const SETTLE_MS = 3_000;
 const WATCH_MS = 10_000;
 const WATCHES = 3;
 const FORKS = 20;
+/** Where a machine is part of the program that starts it. */
+const WITHIN = /** @type {const} */ (["thread", "inline"]);
 const KIB_PER_MIB = 1024;
 
 /** @type {import("../vm.mjs").MeasureSection} */
@@ -29,12 +31,14 @@ export async function measure({ note }) {
     samples.add("peer whole", proportional([peer.pid]));
   });
   note("footprint: peer");
-  await watchInline(samples);
-  note("footprint: inline");
+  for (const isolation of WITHIN) {
+    await watchWithin(samples, isolation);
+    note(`footprint: ${isolation}`);
+  }
   await withResource(boot("process"), (vm) => watchForks(samples, vm));
   const peer = (/** @type {string} */ what) => ({ peer: samples.of(what), peerName: PEER });
   return [
-    ...["process", "inline"].flatMap((kind) => [
+    ...["process", ...WITHIN].flatMap((kind) => [
       {
         ...{ name: `idle machine, ${kind}: memory beside the guest's`, unit: "MiB" },
         ...{ ours: samples.of(`${kind} memory`), ...peer("peer memory") },
@@ -77,8 +81,9 @@ async function watch(samples, kind, pid, before = 0) {
  * In a program of its own, which otherwise does nothing.
  *
  * @param {Samples} samples
+ * @param {(typeof WITHIN)[number]} isolation
  */
-async function watchInline(samples) {
+async function watchWithin(samples, isolation) {
   const child = fork(fileURLToPath(new URL("idle-program.mjs", import.meta.url)));
   const exited = once(child, "exit");
   try {
@@ -86,9 +91,9 @@ async function watchInline(samples) {
     await delay(SETTLE_MS);
     const pid = child.pid ?? 0;
     const before = residentBeside(pid, MEMORY_MIB);
-    child.send("start");
+    child.send(isolation);
     await once(child, "message");
-    await watch(samples, "inline", pid, before);
+    await watch(samples, isolation, pid, before);
   } finally {
     child.kill("SIGKILL");
     await exited;

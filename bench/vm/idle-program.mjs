@@ -1,9 +1,9 @@
 // @ts-check
-// A program that has loaded the library, and runs a machine inline once its parent says so.
+// A program that has loaded the library, and runs a machine once its parent says how.
 import { boot } from "./machine.mjs";
 
-process.once("message", async () => {
-  const vm = await boot("inline");
+process.once("message", async (/** @type {import("./machine.mjs").Isolation} */ isolation) => {
+  const vm = await boot(isolation);
   await vm.exec(["true"]);
   process.send?.("started");
 });

@@ -5,7 +5,7 @@ import { QemuPeer } from "./qemu-peer.mjs";
 
 export const MEMORY_MIB = 256;
 export const PEER = "qemu -M microvm -accel kvm";
-export const ISOLATIONS = /** @type {const} */ (["inline", "process"]);
+export const ISOLATIONS = /** @type {const} */ (["inline", "thread", "process"]);
 /** Busy hosts boot slowly, and the lab is one. */
 const BOOT_TIMEOUT_MS = 180_000;
 

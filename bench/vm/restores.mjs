@@ -75,7 +75,7 @@ export async function measure({ note, samples: count }) {
   const peer = { peer: samples.of("peer"), peerName: `${PEER} -incoming` };
   const alone = { peer: [], peerName: "" };
   return [
-    ...["inline", "process"].map((kind) => ({
+    ...ISOLATIONS.map((kind) => ({
       name: `restore to first result, ${kind}`,
       unit: "ms",
       ours: samples.of(`${kind} both`),
@@ -88,7 +88,7 @@ export async function measure({ note, samples: count }) {
       ours: samples.of("verified both"),
       ...peer,
     },
-    ...["inline", "process"].flatMap((kind) => [
+    ...ISOLATIONS.flatMap((kind) => [
       { name: `restore alone, ${kind}`, unit: "ms", ours: samples.of(`${kind} alone`), ...alone },
       { name: `first command, ${kind}`, unit: "ms", ours: samples.of(`${kind} first`), ...alone },
     ]),
