@@ -69,8 +69,8 @@ export interface VmOptions {
   readonly hypervisor?: HypervisorName;
   /**
    * Where the machine runs: `process`, the default, isolates the caller from anything that happens to
-   * it; `thread` is a worker thread, which takes less memory, and keeps the caller's event loop free but
-   * shares its address space; `inline` serves the machine's devices from that event loop, and starts fastest.
+   * it; `thread` is a worker thread of the caller, which takes less memory, keeps the caller's event loop free
+   * and shares its address space; `inline` serves the machine's devices from that event loop, and starts fastest.
    */
   readonly isolation?: Isolation;
   /**
