@@ -97,7 +97,9 @@ describe(`supermachine run --detach on ${hypervisor}`, () => {
   });
 
   test("says why it cannot, and leaves nothing", async () => {
-    expect((await detach("demo", "no-such-program")).stderr).toContain("no-such-program");
+    const missing = await detach("demo", "no-such-program");
+    expect(missing.stderr).toContain("no-such-program");
+    expect(missing.code).toBe(127);
     expect((await detach("-it", "demo", "sh")).stderr).toContain("exec -it");
     expect((await detach("--name", "-x", "demo", "true")).code).toBe(125);
   });

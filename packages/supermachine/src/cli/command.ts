@@ -107,11 +107,12 @@ function signalNumber(name: string): number {
   return LINUX_SIGNALS[name as LinuxSignal] ?? Number(name.slice("SIG".length));
 }
 
-function statusOfStartError(error: unknown): number | undefined {
+/** Prints why a command could not be started, and returns the status that says so. Throws any other error. */
+export function reportStartError(error: unknown): number {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ERR_EXEC_NOT_FOUND") return STATUS_NOT_FOUND;
-  if (code === "ERR_EXEC_NOT_EXECUTABLE") return STATUS_NOT_EXECUTABLE;
-  return undefined;
+  if (code !== "ERR_EXEC_NOT_FOUND" && code !== "ERR_EXEC_NOT_EXECUTABLE") throw error;
+  process.stderr.write(`supermachine: ${error instanceof Error ? error.message : error}\n`);
+  return code === "ERR_EXEC_NOT_FOUND" ? STATUS_NOT_FOUND : STATUS_NOT_EXECUTABLE;
 }
 
 /**
@@ -139,9 +140,6 @@ export async function runCommand(
     if (timedOut) return STATUS_TIMED_OUT;
     return code ?? SIGNAL_BASE + signalNumber(signal ?? "SIGKILL");
   } catch (error) {
-    const status = statusOfStartError(error);
-    if (status === undefined) throw error;
-    process.stderr.write(`supermachine: ${error instanceof Error ? error.message : error}\n`);
-    return status;
+    return reportStartError(error);
   }
 }

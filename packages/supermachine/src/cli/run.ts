@@ -5,7 +5,7 @@ import { checkVmName } from "../registry.js";
 import { startPrepared } from "../start.js";
 import { Vm } from "../vm.js";
 import type { Mount, VmOptions } from "../vm-options.js";
-import { type CommandFlags, FORWARDED, runCommand } from "./command.js";
+import { type CommandFlags, FORWARDED, reportStartError, runCommand } from "./command.js";
 import { parseEnvironment } from "./environment.js";
 import type { PreparedRun } from "./prepare.js";
 
@@ -138,8 +138,12 @@ export async function runDetached(
   };
   const options = vmOptions(image, flags, interrupted.signal);
   const detached = { ...options, detached: true, ...(argv.length === 0 ? {} : { command: main }) };
-  const vm = new Vm(await startPrepared(detached, hypervisor, starter));
-  process.stdout.write(`${vm.name}\n`);
-  vm.close();
-  return 0;
+  try {
+    const vm = new Vm(await startPrepared(detached, hypervisor, starter));
+    process.stdout.write(`${vm.name}\n`);
+    vm.close();
+    return 0;
+  } catch (error) {
+    return reportStartError(error);
+  }
 }
