@@ -271,7 +271,9 @@ export class Machine implements AsyncDisposable {
         "the machine did not go on from a snapshot: there is none to go back to",
       );
     }
-    await this.pause();
+    // Whoever resumed at the same time may have let them run again.
+    do await this.pause();
+    while (!this.#vcpus.areParked);
     // Whoever wants to resume or save meanwhile waits for all of it.
     this.#pausing = this.#goBack(origin);
     await this.#pausing;
