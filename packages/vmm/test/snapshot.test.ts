@@ -1,9 +1,19 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Kvm } from "@supermachine/kvm";
 import { RngDevice } from "@supermachine/virtio";
+import { lazyFunction } from "@supermachine-internal/libc";
 import { requireFacility } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, expect, vi } from "vitest";
 import { Machine, type MachineOptions, type RestoreOptions, Snapshot } from "../src/index.js";
@@ -61,6 +71,24 @@ function restore(snapshot: Snapshot, options: Partial<RestoreOptions> = {}): Pro
 let names = 0;
 const newName = () => join(directory, `snapshot-${names++}`);
 
+type ResourceLimit = (resource: number, limit: BigUint64Array) => number;
+const getrlimit = lazyFunction<ResourceLimit>("int getrlimit(int resource, void *limit)");
+const setrlimit = lazyFunction<ResourceLimit>("int setrlimit(int resource, const void *limit)");
+const RLIMIT_NOFILE = 7;
+const RLIMIT_AS = 9;
+
+/** Sets a soft limit of this process while `work` is done. */
+async function limited(resource: number, value: number, work: () => Promise<void>): Promise<void> {
+  const limit = new BigUint64Array(2);
+  expect(getrlimit(resource, limit)).toBe(0);
+  expect(setrlimit(resource, BigUint64Array.of(BigInt(value), limit[1] ?? 0n))).toBe(0);
+  try {
+    await work();
+  } finally {
+    setrlimit(resource, limit);
+  }
+}
+
 requireFacility("kvm", "x86-64").describe("snapshots of a machine on KVM", () => {
   const { test } = requireFacility("kvm");
 
@@ -69,6 +97,8 @@ requireFacility("kvm", "x86-64").describe("snapshots of a machine on KVM", () =>
     await using machine = start({ onConsole: counter.onConsole });
     await counter.more();
     await machine.pause();
+    // What it printed before is still on its way from the vCPU's thread.
+    await new Promise((resolve) => setTimeout(resolve, 200));
     const paused = counter.numbers.length;
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(counter.numbers.length).toBe(paused);
@@ -249,6 +279,44 @@ requireFacility("kvm", "x86-64").describe("snapshots of a machine on KVM", () =>
       execFileSync("umount", [mountPoint]);
       rmSync(mountPoint, { recursive: true });
     }
+  });
+
+  test("a host without descriptors or memory is told as such, and the machine runs on", async () => {
+    const counter = new Counter();
+    await using machine = start({ onConsole: counter.onConsole });
+    await counter.more();
+    const base = newName();
+    await machine.save(base);
+    const before = readdirSync(directory).sort();
+    const outcomes: string[] = [];
+    for (let spare = 0; !outcomes.includes("saved"); spare++) {
+      const name = newName();
+      // The next descriptor gets the lowest free number.
+      const next = openSync(base, "r");
+      closeSync(next);
+      await limited(RLIMIT_NOFILE, next + spare, async () => {
+        outcomes.push(
+          await machine.save(name).then(
+            () => "saved",
+            ({ code, message }) => `${code}: ${/EMFILE/.exec(message)?.[0]}`,
+          ),
+        );
+      });
+      rmSync(name, { recursive: true, force: true });
+    }
+    const refusals = outcomes.slice(0, -1);
+    expect(refusals.length).toBeGreaterThan(0);
+    expect(new Set(refusals)).toEqual(new Set(["ERR_VMM_SNAPSHOT_WRITE: EMFILE"]));
+    const status = readFileSync("/proc/self/status", "latin1");
+    const kilobytes = Number(/^VmSize:\s+(\d+) kB$/m.exec(status)?.[1]);
+    // Less than the base takes, which is mapped to be compared with.
+    await limited(RLIMIT_AS, (kilobytes + 8192) * 1024, async () => {
+      const refused = machine.save(newName(), { base });
+      await expect(refused).rejects.toMatchObject({ code: "ERR_VMM_SNAPSHOT_BASE" });
+    });
+    expect(readdirSync(directory).sort()).toEqual(before);
+    await counter.more();
+    await machine.save(newName(), { base });
   });
 
   test("a machine that has ended can be neither paused nor saved", async () => {
