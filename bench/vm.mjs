@@ -51,7 +51,13 @@ export async function measure({ note, args }) {
     for (const section of sections) {
       note(section);
       const own = ["--samples", samples, "--cpus", cpus, section];
-      rows.push(...(await measureInLab(own, Number(labCpus))));
+      try {
+        rows.push(...(await measureInLab(own, Number(labCpus))));
+      } catch (error) {
+        // The figures of the others are not lost: its rows are missing, and the status tells.
+        note(`${section}: ${error instanceof Error ? error.message : error}`);
+        process.exitCode = 1;
+      }
     }
     return rows;
   }
