@@ -109,11 +109,23 @@ function compareWith(
 ): MemoryBase {
   const mapped = (origin?.layers ?? []).flatMap(({ extents }) => extents);
   if (base === undefined) return { memory: undefined, isMapped: false, mapped };
-  const memory: HostMemory[] = base.allocateMemory(hypervisor);
+  const memory = mapBase(base, hypervisor);
   for (const part of memory) resources.use(part);
   const isMapped =
     origin !== undefined && base.state.layers.at(-1)?.id === origin.layers.at(-1)?.id;
   return { memory, isMapped, mapped };
+}
+
+function mapBase(base: Snapshot, hypervisor: Hypervisor): HostMemory[] {
+  try {
+    return base.allocateMemory(hypervisor);
+  } catch (cause) {
+    throw new VmmError(
+      "ERR_VMM_SNAPSHOT_BASE",
+      `the host cannot map the ${base.memoryMiB} MiB of ${base.directory} to compare with them: save without a base`,
+      { cause },
+    );
+  }
 }
 
 function openBase(directory: string, { memoryMiB }: SavedParts): Snapshot {
