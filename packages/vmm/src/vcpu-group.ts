@@ -25,6 +25,9 @@ const KICK_INTERVAL_MS = 20;
 
 /** The vCPUs of a machine, as its device thread directs them: let run, made to wait, ended. */
 export class VcpuGroup {
+  /** Those of this thread. */
+  static readonly #running = new Set<VcpuGroup>();
+  static #watchesExit = false;
   readonly #vm: VmHandle;
   readonly #threads: VcpuThreads;
   readonly #gate: VcpuGate;
@@ -62,6 +65,9 @@ export class VcpuGroup {
       control: this.#control.shared,
       start: startOf(index),
     });
+    VcpuGroup.#running.add(this);
+    if (!VcpuGroup.#watchesExit) process.once("exit", VcpuGroup.#stopAll);
+    VcpuGroup.#watchesExit = true;
     await this.#threads.run(dataOf, {
       onMessage: (index, message) => {
         if (message.type === "ready") this.#kicks[index] = message.kick;
@@ -72,8 +78,14 @@ export class VcpuGroup {
       },
       onExit: (index, error) => listener.onExit(index, error),
     });
+    VcpuGroup.#running.delete(this);
     this.#stopKicking();
   }
+
+  /** Node.js waits for worker threads when the process exits, and a vCPU does not leave the guest by itself. */
+  static readonly #stopAll = (): void => {
+    for (const group of VcpuGroup.#running) group.stop("the process exits");
+  };
 
   /**
    * Makes all vCPUs wait, with the exits they had completed. They may be running, or not have begun.
