@@ -4,9 +4,10 @@ import { Vm } from "supermachine";
 const vm = await Vm.start(JSON.parse(process.argv[2] ?? "{}"));
 try {
   const shell = vm.spawn(["sh"], { stdin: true });
-  process.stdin.pipe(shell.stdin);
-  shell.stdout.pipe(process.stdout);
-  shell.stderr.pipe(process.stderr);
+  const { stdin, stdout, stderr } = shell.streams;
+  process.stdin.pipe(stdin);
+  stdout.pipe(process.stdout);
+  stderr.pipe(process.stderr);
   await shell.exited;
 } finally {
   await vm.stop();
