@@ -38,6 +38,7 @@ export async function startKvmMachine(
         kernel: config.kernel,
         initrd: config.initrd,
         commandLine: config.commandLine,
+        acpi: true,
       })
     : restore(parts, config.restore));
   return {
