@@ -215,6 +215,8 @@ export class ControlClient implements RunningMachine {
     const abort = () => socket.destroy();
     signal?.addEventListener("abort", abort);
     try {
+      // It may have been given up while it was dialled.
+      if (signal?.aborted) return;
       socket.write(`${JSON.stringify({ id: 0, method, params })}\n`);
       for await (const value of values) {
         if (!isReply(value)) throw foreignProcess(this.#directory);
