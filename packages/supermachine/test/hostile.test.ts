@@ -107,6 +107,33 @@ describe(`a guest on ${hypervisor}`, () => {
   );
 });
 
+test.each(["process", "inline"])(
+  "a host without descriptors is told as such, and its process goes on (%s)",
+  async (isolation) => {
+    const script = `
+      import { ImageStore, Vm } from "supermachine";
+      import { closeSync, openSync } from "node:fs";
+      import { execFileSync } from "node:child_process";
+      const store = new ImageStore(${JSON.stringify(stores.store.directory)});
+      const isolation = "${isolation}";
+      const options = { image: "demo", store, hypervisor: "${hypervisor}", memoryMiB: 128, isolation };
+      // All code is loaded then.
+      await (await Vm.start(options)).kill();
+      const next = openSync("/", "r");
+      closeSync(next);
+      execFileSync("prlimit", ["--pid=" + process.pid, "--nofile=" + (next + 2) + ":"]);
+      const { name, code } = await Vm.start(options).catch((error) => error);
+      process.stdout.write(name + " " + code);`;
+    const args = ["--input-type=module", "--eval", script];
+    const cwd = import.meta.dirname;
+    const printed = execFileSync(process.execPath, args, { cwd, timeout: 60_000 }).toString();
+    expect(printed).toMatch(
+      /^(SupermachineError ERR_VM_PROCESS|\w+Error ERR_(QEMU|KVM|VMM|OCI)_\w+)$/,
+    );
+  },
+  60_000,
+);
+
 /** Has the only processor for itself. */
 const SPIN = `
 #define _GNU_SOURCE

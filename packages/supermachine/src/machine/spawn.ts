@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { SupermachineError } from "../errors.js";
 import { runtimeEntries } from "../runtime-directory.js";
 import type { HypervisorKind } from "./config.js";
@@ -45,7 +45,10 @@ export class MachineProcess implements MachineSite {
       runtimeEntries();
     });
     this.listening = Promise.race([
-      once(child, "message").then(([message]) => message as Listening),
+      // Not once() of node:events, which an error of the process would end without saying what it was.
+      new Promise<Listening>((resolve) => {
+        child.once("message", (message) => resolve(message as Listening));
+      }),
       this.ended.then((how) => {
         throw new SupermachineError("ERR_VM_PROCESS", how);
       }),
@@ -54,6 +57,8 @@ export class MachineProcess implements MachineSite {
 
   end(): void {
     if (this.#child.connected) this.#child.disconnect();
+    // A process that there never was has no end to wait for.
+    if (this.#child.pid === undefined) return;
     this.#killTimer ??= setTimeout(() => this.kill(), END_TIMEOUT_MS);
   }
 
@@ -65,9 +70,9 @@ export class MachineProcess implements MachineSite {
 /** Settles when a process is gone, with how. */
 async function processEnd(child: ChildProcess): Promise<string> {
   let said = "";
-  const { stderr } = child;
-  const read =
-    stderr === null ? undefined : new Promise((resolve) => stderr.once("close", resolve));
+  // Undefined, against its type, where the host had no descriptors for the process.
+  const stderr: Readable | null | undefined = child.stderr;
+  const read = stderr ? new Promise((resolve) => stderr.once("close", resolve)) : undefined;
   stderr?.setEncoding("utf8").on("data", (text: string) => {
     said = (said + text).slice(-STDERR_LIMIT);
   });
