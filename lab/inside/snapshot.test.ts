@@ -126,7 +126,7 @@ test("forks share the memory that none has written to, and go their own ways", a
   try {
     expect(readdirSync("/dev/shm")).toEqual(left);
     for (const [n, fork] of forks.entries())
-      await sh(fork, `cksum </tmp/large; echo ${n} >>/tmp/file`);
+      await sh(fork, `md5sum </tmp/large >/tmp/sum; echo ${n} >>/tmp/file`);
     const files = await Promise.all([vm, ...forks].map((each) => sh(each, "cat /tmp/file")));
     expect(files).toEqual(["one", "one\n0", "one\n1", "one\n2"]);
     const memory = forks.map(({ description }) => sharedMemory(description.pid));
