@@ -169,81 +169,84 @@ describe(`a detached machine on ${hypervisor}`, () => {
   });
 });
 
-describe.each(["process", "thread", "inline"] as const)(`a machine on ${hypervisor} (%s)`, (isolation) => {
-  test("pauses and goes on, with the right time, and says so", async () => {
-    await using vm = await start({ isolation });
-    const counter = vm.exec([
-      "sh",
-      "-c",
-      "for i in 0 1 2 3 4 5 6 7 8 9; do sleep 0.05; date +%s; done",
-    ]);
-    await sleep(150);
-    await vm.pause();
-    await vm.pause();
-    expect(await vm.status()).toBe("paused");
-    expect(await vm.health()).toEqual({ status: "paused", answering: false });
-    await sleep(1000);
-    await vm.resume();
-    expect(await vm.health()).toMatchObject({ status: "running", answering: true });
-    const times = (await counter).stdout.trim().split("\n").map(Number);
-    expect(times).toHaveLength(10);
-    const now = (await vm.exec(["date", "+%s"])).stdout;
-    expect(Math.abs(Number(now) - Date.now() / 1000)).toBeLessThan(2);
-    await vm.pause();
-    const exit = vm.stop();
-    const events: string[] = [];
-    for await (const { type } of vm.events()) events.push(type);
-    expect(events).toEqual(["started", "paused", "resumed", "paused", "resumed", "exited"]);
-    expect((await exit).reason).toBe("shutdown");
-  });
-
-  test("has logs that are read from a cursor on, and followed to their end", async () => {
-    await using vm = await start({ isolation });
-    await vm.exec(["sh", "-c", "echo first > /dev/console"]);
-    await expect.poll(() => textOf(vm.logs())).toContain("first");
-    let cursor = 0;
-    for await (const entry of vm.logs()) cursor = entry.cursor;
-    const followed = textOf(vm.logs({ since: cursor, follow: true, source: "console" }));
-    await vm.exec(["sh", "-c", "echo second > /dev/console"]);
-    await vm.stop();
-    expect(await followed).toContain("second");
-    expect(await followed).not.toContain("first");
-  });
-
-  test("with a command of its own prints to its log and ends with it", async () => {
-    const script = "echo out; echo err >&2; echo $0 $COLOUR; pwd; sleep 0.2; exit 3";
-    const argv = ["sh", "-c", script, "zero"];
-    const command = { argv, cwd: "/tmp" };
-    const vm = await start({ isolation, command, env: { COLOUR: "blue" } });
-    const [stdout, stderr, exit] = await Promise.all([
-      textOf(vm.logs({ follow: true, source: "stdout" })),
-      textOf(vm.logs({ follow: true, source: "stderr" })),
-      vm.exited,
-    ]);
-    expect(stdout).toBe("out\nzero blue\n/tmp\n");
-    expect(stderr).toBe("err\n");
-    expect(exit.command).toMatchObject({ code: 3, signal: null, timedOut: false });
-    expect(exit.message).toContain("status 3");
-  });
-
-  test("whose command cannot be started is not started", async () => {
-    const started = start({ isolation, command: { argv: ["no-such-program"] } });
-    await expect(started).rejects.toMatchObject({ code: "ERR_EXEC_NOT_FOUND" });
-    await expect(start({ isolation, command: { argv: [] } })).rejects.toMatchObject({
-      code: "ERR_OPTION",
+describe.each(["process", "thread", "inline"] as const)(
+  `a machine on ${hypervisor} (%s)`,
+  (isolation) => {
+    test("pauses and goes on, with the right time, and says so", async () => {
+      await using vm = await start({ isolation });
+      const counter = vm.exec([
+        "sh",
+        "-c",
+        "for i in 0 1 2 3 4 5 6 7 8 9; do sleep 0.05; date +%s; done",
+      ]);
+      await sleep(150);
+      await vm.pause();
+      await vm.pause();
+      expect(await vm.status()).toBe("paused");
+      expect(await vm.health()).toEqual({ status: "paused", answering: false });
+      await sleep(1000);
+      await vm.resume();
+      expect(await vm.health()).toMatchObject({ status: "running", answering: true });
+      const times = (await counter).stdout.trim().split("\n").map(Number);
+      expect(times).toHaveLength(10);
+      const now = (await vm.exec(["date", "+%s"])).stdout;
+      expect(Math.abs(Number(now) - Date.now() / 1000)).toBeLessThan(2);
+      await vm.pause();
+      const exit = vm.stop();
+      const events: string[] = [];
+      for await (const { type } of vm.events()) events.push(type);
+      expect(events).toEqual(["started", "paused", "resumed", "paused", "resumed", "exited"]);
+      expect((await exit).reason).toBe("shutdown");
     });
-  });
 
-  test("stops in time although a process in it will not end", async () => {
-    const vm = await start({ isolation });
-    const stubborn = vm.exec(["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.1; done"]);
-    stubborn.catch(() => {});
-    await sleep(300);
-    const before = performance.now();
-    expect((await vm.stop({ timeoutMs: 500 })).reason).toBe("shutdown");
-    expect(performance.now() - before).toBeLessThan(4000);
-  });
-});
+    test("has logs that are read from a cursor on, and followed to their end", async () => {
+      await using vm = await start({ isolation });
+      await vm.exec(["sh", "-c", "echo first > /dev/console"]);
+      await expect.poll(() => textOf(vm.logs())).toContain("first");
+      let cursor = 0;
+      for await (const entry of vm.logs()) cursor = entry.cursor;
+      const followed = textOf(vm.logs({ since: cursor, follow: true, source: "console" }));
+      await vm.exec(["sh", "-c", "echo second > /dev/console"]);
+      await vm.stop();
+      expect(await followed).toContain("second");
+      expect(await followed).not.toContain("first");
+    });
+
+    test("with a command of its own prints to its log and ends with it", async () => {
+      const script = "echo out; echo err >&2; echo $0 $COLOUR; pwd; sleep 0.2; exit 3";
+      const argv = ["sh", "-c", script, "zero"];
+      const command = { argv, cwd: "/tmp" };
+      const vm = await start({ isolation, command, env: { COLOUR: "blue" } });
+      const [stdout, stderr, exit] = await Promise.all([
+        textOf(vm.logs({ follow: true, source: "stdout" })),
+        textOf(vm.logs({ follow: true, source: "stderr" })),
+        vm.exited,
+      ]);
+      expect(stdout).toBe("out\nzero blue\n/tmp\n");
+      expect(stderr).toBe("err\n");
+      expect(exit.command).toMatchObject({ code: 3, signal: null, timedOut: false });
+      expect(exit.message).toContain("status 3");
+    });
+
+    test("whose command cannot be started is not started", async () => {
+      const started = start({ isolation, command: { argv: ["no-such-program"] } });
+      await expect(started).rejects.toMatchObject({ code: "ERR_EXEC_NOT_FOUND" });
+      await expect(start({ isolation, command: { argv: [] } })).rejects.toMatchObject({
+        code: "ERR_OPTION",
+      });
+    });
+
+    test("stops in time although a process in it will not end", async () => {
+      const vm = await start({ isolation });
+      const stubborn = vm.exec(["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.1; done"]);
+      stubborn.catch(() => {});
+      await sleep(300);
+      const before = performance.now();
+      expect((await vm.stop({ timeoutMs: 500 })).reason).toBe("shutdown");
+      expect(performance.now() - before).toBeLessThan(4000);
+    });
+  },
+);
 
 test("a machine that runs is told from one that answers", async () => {
   const vm = await start({ detached: true });
