@@ -1,4 +1,5 @@
 import { ImageStore, type StoredImage } from "@supermachine/oci/image-store";
+import { WarmSnapshots } from "../warm/warm-snapshots.js";
 
 function size(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -38,5 +39,11 @@ export async function listImages(): Promise<void> {
 /** `supermachine image rm` */
 export async function removeImages(names: readonly string[]): Promise<void> {
   const store = new ImageStore();
-  for (const name of names) await store.remove(name);
+  const warm = new WarmSnapshots(store);
+  for (const name of names) {
+    const { digest } = await store.get(name);
+    await store.remove(name);
+    const isUsed = (await store.list()).some((image) => image.digest === digest);
+    if (!isUsed) await warm.removeImage(digest);
+  }
 }
