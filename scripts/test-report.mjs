@@ -11,8 +11,14 @@ import { readFileSync } from "node:fs";
 export const LAB_GROUPS = [
   ["kvm", ["packages/kvm/test/conformance", "packages/kvm/test/kick-storm"]],
   ["vmm", ["packages/vmm/test/machine"]],
-  ["run", ["lab/inside"]],
+  ["run", inside("dax", "memory", "run", "thread")],
+  ["snapshots", inside("hostile", "identity", "pool", "snapshot")],
 ];
+
+/** @param {string[]} names */
+function inside(...names) {
+  return names.map((name) => `lab/inside/${name}.test.ts`);
+}
 
 /** The reports that a complete run leaves in a directory. */
 export const REPORTS = ["here.json", ...LAB_GROUPS.map(([name]) => `lab-${name}.json`)];

@@ -1,10 +1,10 @@
 // @ts-check
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { REPORTS, summarize, summaryLine } from "../test-report.mjs";
+import { LAB_GROUPS, REPORTS, summarize, summaryLine } from "../test-report.mjs";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** @type {string} */
@@ -57,4 +57,14 @@ test("the closing line is the same numbers", () => {
   const script = join(ROOT, "scripts", "print-summary.mjs");
   const { stdout } = spawnSync(process.execPath, [script, directory], { encoding: "utf8" });
   expect(stdout).toBe(`0 passed, ${REPORTS.length} failed, 0 skipped\n`);
+});
+
+test("every test of the lab belongs to one group", () => {
+  const inside = readdirSync(new URL("../../lab/inside/", import.meta.url))
+    .filter((name) => name.endsWith(".test.ts"))
+    .map((name) => `lab/inside/${name}`);
+  const grouped = LAB_GROUPS.flatMap(([, files]) => files).filter((file) =>
+    file.startsWith("lab/inside/"),
+  );
+  expect([...grouped].sort()).toEqual(inside.sort());
 });
