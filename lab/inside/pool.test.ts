@@ -66,7 +66,7 @@ set -e
 echo secret-of-$1 >/tmp/secret
 cp /share/words /tmp/words
 hostname secret-host
-mount -t tmpfs none /mnt
+mkdir -p /mnt; mount -t tmpfs none /mnt
 echo secret >/mnt/secret
 (exec 3</share/words 4>>/share/log; while :; do sleep 1000; done) >/dev/null 2>&1 &
 echo done
