@@ -59,7 +59,7 @@ test("a warm-up that fails leaves nothing", async () => {
   expect(parent !== undefined && existsSync(parent) && readdirSync(parent)).toHaveLength(1);
 });
 
-const CYCLES = 20;
+const CYCLES = 8;
 /** Leaves a secret wherever a guest can: a file, the page cache, a process's memory, its names, and open files. */
 const LEAVE_SECRETS = `
 set -e
