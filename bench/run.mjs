@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "../scripts/command.mjs";
 import { measureRun } from "./run/measure-run.mjs";
-import { buildPeerInitramfs, peerCommand } from "./run/peer.mjs";
+import { peerCommand } from "./run/peer.mjs";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const CLI = fileURLToPath(new URL("../packages/supermachine/dist/cli.js", import.meta.url));
@@ -58,7 +58,6 @@ export async function measure({ note }) {
 async function measureHere(note) {
   const hypervisor = IN_LAB ? "kvm" : "qemu";
   const accelerator = IN_LAB ? "kvm" : "tcg";
-  const initramfs = await buildPeerInitramfs();
   const ours = {
     command: process.execPath,
     args: [
@@ -66,7 +65,7 @@ async function measureHere(note) {
       ...["demo", "sh", "-c", "echo ready; sleep 2"],
     ],
   };
-  const peer = await peerCommand({ accelerator, initramfs, memoryMiB: MEMORY_MIB });
+  const peer = await peerCommand({ accelerator, memoryMiB: MEMORY_MIB });
   /** @type {Record<"ours" | "peer", import("./run/measure-run.mjs").Run[]>} */
   const runs = { ours: [], peer: [] };
   await measureRun(ours, MEMORY_MIB); // warms the page cache, and the store, for both

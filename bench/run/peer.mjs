@@ -1,10 +1,6 @@
 // @ts-check
 // The peer: QEMU's microvm by itself, with our kernel and the demo image's disk.
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { cachePath, exists } from "../../scripts/cache.mjs";
-import { findProgram, run } from "../../scripts/command.mjs";
+import { buildPeerInitramfs } from "./initramfs.mjs";
 
 const INIT = `#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
@@ -13,30 +9,11 @@ const INIT = `#!/bin/busybox sh
 /bin/busybox reboot -f
 `;
 
-/** @returns {Promise<string>} path of an initramfs that mounts the disk, prints and resets */
-export async function buildPeerInitramfs() {
-  const file = cachePath("bench", "peer-initramfs.cpio");
-  if (await exists(file)) return file;
-  const busybox = await findProgram("busybox");
-  if (busybox === undefined) throw new Error("busybox is missing: install busybox-static");
-  await mkdir(cachePath("bench"), { recursive: true });
-  const tree = await mkdtemp(join(tmpdir(), "supermachine-bench-"));
-  try {
-    for (const name of ["bin", "dev", "root"]) await mkdir(join(tree, name));
-    await copyFile(busybox, join(tree, "bin", "busybox"));
-    await writeFile(join(tree, "init"), INIT, { mode: 0o755 });
-    await run("sh", ["-c", 'find . | cpio --quiet -o -H newc >"$0"', file], { cwd: tree });
-  } finally {
-    await rm(tree, { recursive: true });
-  }
-  return file;
-}
-
 /**
- * @param {{ accelerator: string, initramfs: string, memoryMiB: number }} options
+ * @param {{ accelerator: string, memoryMiB: number }} options
  * @returns {Promise<import("./measure-run.mjs").Command>}
  */
-export async function peerCommand({ accelerator, initramfs, memoryMiB }) {
+export async function peerCommand({ accelerator, memoryMiB }) {
   const { findKernel } = await import("@supermachine/guest");
   const { ImageStore } = await import("@supermachine/oci");
   const kernel = await findKernel();
@@ -60,7 +37,7 @@ export async function peerCommand({ accelerator, initramfs, memoryMiB }) {
       ...["-global", "virtio-mmio.force-legacy=false"],
       ...["-drive", `if=none,id=root,format=raw,readonly=on,file=${rootfsPath}`],
       ...["-device", "virtio-blk-device,drive=root"],
-      ...["-kernel", kernel, "-initrd", initramfs],
+      ...["-kernel", kernel, "-initrd", await buildPeerInitramfs("peer-initramfs.cpio", INIT)],
       ...["-append", "console=ttyS0 quiet panic=-1 reboot=t"],
     ],
   };

@@ -3,13 +3,12 @@
 // line that it reads from the serial port by running a command, which stands in for exec.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { cachePath, exists } from "../../scripts/cache.mjs";
-import { findProgram, run } from "../../scripts/command.mjs";
+import { buildPeerInitramfs } from "../run/initramfs.mjs";
 
 const TIMEOUT_MS = 120_000;
 const REPEAT_MS = 20;
@@ -22,25 +21,6 @@ const INIT = `#!/bin/busybox sh
 echo up
 while read -r line; do /bin/busybox chroot /root /bin/echo ${ANSWER}; done
 `;
-
-/** @returns {Promise<string>} path of the peer's initramfs */
-export async function buildAnsweringInitramfs() {
-  const file = cachePath("bench", "answering-initramfs.cpio");
-  if (await exists(file)) return file;
-  const busybox = await findProgram("busybox");
-  if (busybox === undefined) throw new Error("busybox is missing: install busybox-static");
-  await mkdir(cachePath("bench"), { recursive: true });
-  const tree = await mkdtemp(join(tmpdir(), "supermachine-bench-"));
-  try {
-    for (const name of ["bin", "dev", "root"]) await mkdir(join(tree, name));
-    await copyFile(busybox, join(tree, "bin", "busybox"));
-    await writeFile(join(tree, "init"), INIT, { mode: 0o755 });
-    await run("sh", ["-c", 'find . | cpio --quiet -o -H newc >"$0"', file], { cwd: tree });
-  } finally {
-    await rm(tree, { recursive: true });
-  }
-  return file;
-}
 
 /**
  * @typedef {object} PeerOptions
@@ -71,7 +51,12 @@ export class QemuPeer {
         ...["-drive", `if=none,id=root,format=raw,readonly=on,file=${rootfsPath}`],
         ...["-device", "virtio-blk-device,drive=root"],
         ...["-qmp", `unix:${qmp},server=on,wait=off`],
-        ...["-kernel", kernel, "-initrd", await buildAnsweringInitramfs()],
+        ...[
+          "-kernel",
+          kernel,
+          "-initrd",
+          await buildPeerInitramfs("answering-initramfs.cpio", INIT),
+        ],
         ...["-append", "console=ttyS0 quiet panic=-1 reboot=t"],
         ...(incoming === undefined ? [] : ["-incoming", `exec:cat ${incoming}`]),
       ],
