@@ -7,13 +7,13 @@
 
 export type { MachineExit, MachineExitReason } from "@supermachine-internal/console";
 export { VmmError, type VmmErrorCode } from "./errors.js";
+export { Machine } from "./machine.js";
 export {
   MAX_CPUS,
-  Machine,
   type MachineHost,
   type MachineOptions,
   type RestoreOptions,
-} from "./machine.js";
+} from "./machine-options.js";
 export type { DeviceMetrics, MachineMetrics, VcpuMetrics } from "./metrics/machine-metrics.js";
 export type { MappedMemory, ThreadTime } from "./metrics/usage.js";
 export type { CpuModel } from "./snapshot/cpu-model.js";

@@ -1,22 +1,25 @@
 import type { Hypervisor, VmHandle } from "@supermachine/hypervisor";
-import { GuestMemory, type VirtioDevice } from "@supermachine/virtio";
+import { GuestMemory } from "@supermachine/virtio";
 import {
   ConsoleLog,
   type MachineExit,
   type MachineExitReason,
 } from "@supermachine-internal/console";
 import { ResourceStack } from "@supermachine-internal/libc";
-import { writeAcpiTables } from "./boot/acpi/tables.js";
-import { type LinuxEntry, type LinuxImage, loadLinux } from "./boot/linux.js";
-import { writeLongModeTables } from "./boot/long-mode.js";
-import { writeMpTable } from "./boot/mp-table.js";
-import { openBootFile } from "./boot-file.js";
+import { bootLinux } from "./boot/boot-linux.js";
+import type { LinuxEntry } from "./boot/linux.js";
 import { GenerationId } from "./device/generation-id.js";
 import { SERIAL_STATE_SIZE } from "./device/serial.js";
 import { DeviceBus } from "./device-bus.js";
 import { VmmError } from "./errors.js";
 import { GuestRam } from "./guest-ram.js";
-import { ACPI_ADDRESS } from "./memory-map.js";
+import {
+  checkCpus,
+  checkMemory,
+  type MachineHost,
+  type MachineOptions,
+  type RestoreOptions,
+} from "./machine-options.js";
 import { MachineMeter, type MachineMetrics } from "./metrics/machine-metrics.js";
 import { copiedMemory, placeSharedMemory } from "./shared-memory.js";
 import { heardAll, type RevertedParts, revertMachine } from "./snapshot/revert.js";
@@ -26,60 +29,10 @@ import { VcpuGroup } from "./vcpu-group.js";
 import type { VcpuMessage, VcpuStart } from "./vcpu-thread.js";
 import { VcpuThreads } from "./vcpu-threads.js";
 
-/** The most vCPUs a machine can have. */
-export const MAX_CPUS = 16;
-const MIN_MEMORY_MIB = 16;
-const MAX_MEMORY_MIB = 1024 * 1024;
 /** How long vCPUs may take to come to rest; devices as long again. */
 const PAUSE_LIMIT_MS = 5000;
 /** How long the threads of a restored machine may take to come up, on a busy host. */
 const RESTORE_LIMIT_MS = 30_000;
-
-/** What a machine is given however it begins. */
-export interface MachineHost {
-  readonly hypervisor: Hypervisor;
-  /**
-   * The module that calls `runVcpuThread(hypervisor)`; one worker thread of it runs per vCPU. Or such
-   * threads, started ahead, as many as `cpus`: the machine takes them over.
-   */
-  readonly vcpuThread: URL | VcpuThreads;
-  /** In the order in which the guest finds them. The machine activates and closes them. */
-  readonly devices?: readonly VirtioDevice[];
-  /** Receives what the guest prints on its serial console, as it comes. */
-  readonly onConsole?: ((bytes: Uint8Array) => void) | undefined;
-  /** Hears why a device stopped serving the guest: its driver broke the virtio protocol. */
-  readonly onDeviceFailure?: ((reason: Error) => void) | undefined;
-}
-
-/** Options of {@link Machine.start}. */
-export interface MachineOptions extends MachineHost {
-  /** Guest memory in MiB, 16 to 1,048,576. */
-  readonly memoryMiB: number;
-  /** vCPUs, 1 to {@link MAX_CPUS}. Default 1. */
-  readonly cpus?: number;
-  /** Path of a 64-bit bzImage. */
-  readonly kernel: string;
-  /** Path of an initial RAM disk. */
-  readonly initrd?: string | undefined;
-  readonly commandLine: string;
-  /**
-   * Describes the machine by ACPI tables, by which the guest's kernel also learns that it has been restored.
-   * Not every kernel with ACPI can read them: see the README. Default false: MP tables, and parameters
-   * appended to the command line, describe the processors and devices.
-   */
-  readonly acpi?: boolean;
-}
-
-/** Options of {@link Machine.restore}. */
-export interface RestoreOptions extends MachineHost {
-  /** Stays the caller's, who may close it once the machine runs. */
-  readonly snapshot: Snapshot;
-  /**
-   * Reads all of the saved memory first and compares its checksums. Default true. False for a snapshot that
-   * this process has made or verified already: it is mapped then, and read as the guest needs it.
-   */
-  readonly verifyMemory?: boolean;
-}
 
 /**
  * One running x86-64 virtual machine. The thread that starts it is its device thread: virtqueues are
@@ -158,9 +111,9 @@ export class Machine implements AsyncDisposable {
     this.#origin = snapshot?.state;
     try {
       for (const device of devices) resources.use(device);
-      checkRange("cpus", cpus, 1, MAX_CPUS);
+      checkCpus(cpus);
       const threads = resources.use(vcpuThreads(options.vcpuThread, cpus));
-      checkRange("memoryMiB", memoryMiB, MIN_MEMORY_MIB, MAX_MEMORY_MIB);
+      checkMemory(memoryMiB);
       if (snapshot !== undefined) checkSnapshot(snapshot, options);
       this.#ram = resources.use(
         snapshot === undefined
@@ -179,7 +132,7 @@ export class Machine implements AsyncDisposable {
       this.#vcpus = new VcpuGroup(this.#vm, threads, snapshot === undefined);
       this.exited = this.#run(
         snapshot === undefined
-          ? startBooting(this.#boot(memory, options, cpus))
+          ? startBooting(bootLinux(memory, this.#ram.ranges, this.#bus, options, cpus))
           : this.#startRestored(snapshot),
       );
     } catch (error) {
@@ -342,18 +295,6 @@ export class Machine implements AsyncDisposable {
     );
   }
 
-  #boot(memory: GuestMemory, options: Partial<MachineOptions>, cpus: number): LinuxEntry {
-    const { kernel = "", initrd, acpi = false } = options;
-    // Without ACPI the guest learns of its devices from the command line.
-    const parameters = acpi ? "" : this.#bus.kernelParameters();
-    const commandLine = `${options.commandLine ?? ""} ${parameters}`.trim();
-    const acpiRoot = acpi ? ACPI_ADDRESS : undefined;
-    const entry = boot(memory, this.#ram.ranges, { kernel, initrd, commandLine, acpiRoot });
-    if (acpi) writeAcpiTables(memory, cpus, this.#bus.windows());
-    else writeMpTable(memory, cpus);
-    return entry;
-  }
-
   #startRestored({ state }: Snapshot): (index: number) => VcpuStart {
     const serial = new Uint8Array(this.#serial);
     if (state.serial.length !== serial.length) {
@@ -427,14 +368,6 @@ function startBooting(entry: LinuxEntry): (index: number) => VcpuStart {
   return (index) => (index === 0 ? { type: "boot", entry } : { type: "wait" });
 }
 
-function checkRange(option: string, value: number, min: number, max: number): void {
-  if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw new VmmError(
-    "ERR_VMM_OPTION",
-    `${option} is ${value}; give a whole number ${min} to ${max}`,
-  );
-}
-
 function vcpuThreads(given: URL | VcpuThreads, cpus: number): VcpuThreads {
   if (given instanceof URL) return new VcpuThreads(given, cpus);
   if (given.count === cpus) return given;
@@ -456,18 +389,4 @@ function createVm(hypervisor: Hypervisor, cpus: number): VmHandle {
 function hypervisorFailure(cause: unknown): VmmError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new VmmError("ERR_VMM_HYPERVISOR", `the machine cannot be built: ${reason}`, { cause });
-}
-
-function boot(
-  memory: GuestMemory,
-  ram: GuestRam["ranges"],
-  options: Pick<MachineOptions, "kernel" | "initrd" | "commandLine"> & Pick<LinuxImage, "acpiRoot">,
-): LinuxEntry {
-  using kernel = openBootFile(options.kernel, "kernel");
-  using initrd =
-    options.initrd === undefined ? undefined : openBootFile(options.initrd, "initial RAM disk");
-  const { commandLine, acpiRoot } = options;
-  const entry = loadLinux(memory, ram, { kernel, initrd, commandLine, acpiRoot });
-  writeLongModeTables(memory);
-  return entry;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { MAX_CPUS } from "../machine.js";
+import { MAX_CPUS } from "../machine-options.js";
 import { buildMpTable } from "./mp-table.js";
 
 const sum = (bytes: Uint8Array) => bytes.reduce((total, byte) => (total + byte) & 0xff, 0);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { requireFacility } from "@supermachine-internal/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { MAX_CPUS } from "../../machine.js";
+import { MAX_CPUS } from "../../machine-options.js";
 import { ACPI_ADDRESS, GENERATION_ID_ADDRESS, MAX_DEVICES } from "../../memory-map.js";
 import { aPackage, integer, name, scope, string } from "./aml.js";
 import { buildAcpiTables } from "./tables.js";
