@@ -59,7 +59,7 @@ test("a warm-up that fails leaves nothing", async () => {
   expect(parent !== undefined && existsSync(parent) && readdirSync(parent)).toHaveLength(1);
 });
 
-const CYCLES = 8;
+const CYCLES = 5;
 /** Leaves a secret wherever a guest can: a file, the page cache, a process's memory, its names, and open files. */
 const LEAVE_SECRETS = `
 set -e
@@ -153,7 +153,7 @@ test("a machine goes back faster than another is restored", async () => {
   made.push(directory);
   const restored: Record<string, number[]> = { process: [], inline: [] };
   for (const isolation of ["process", "inline"] as const) {
-    for (let n = 0; n < 5; n++) {
+    for (let n = 0; n < 2; n++) {
       const start = performance.now();
       const vm = await Vm.restore({ snapshot: directory, isolation, verifyMemory: false });
       await vm.exec(["true"]);
@@ -163,7 +163,7 @@ test("a machine goes back faster than another is restored", async () => {
   }
   const reverted: number[] = [];
   await using vm = await Vm.restore({ snapshot: directory, verifyMemory: false });
-  for (let n = 0; n < 10; n++) {
+  for (let n = 0; n < 4; n++) {
     const start = performance.now();
     await vm.revert();
     await vm.exec(["true"]);
