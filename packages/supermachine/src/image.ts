@@ -12,6 +12,11 @@ import { WarmSnapshots } from "./warm/warm-snapshots.js";
 /** Options of machines of an image: those of `Vm.start` without the image. */
 export type ImageVmOptions = Omit<VmOptions, "image" | "store">;
 
+/** Options of {@link Image.pool}: how many machines, and what each is. */
+export interface ImagePoolOptions
+  extends PoolOptions,
+    Omit<ImageVmOptions, "detached" | "name" | "command" | "signal"> {}
+
 /** Options of {@link Image.bake}. */
 export interface BakeOptions
   extends Omit<ImageVmOptions, "detached" | "name" | "warm" | "command"> {
@@ -100,7 +105,7 @@ export class Image {
    * Keeps machines ready. They start from a baked snapshot when there is one; on a hypervisor that saves
    * machines, a used one goes back to its beginning in place.
    */
-  pool(options: PoolOptions & ImageVmOptions = {}): Pool {
+  pool(options: ImagePoolOptions = {}): Pool {
     const machine = { ...options, image: this.name, store: this.#store };
     const source: PoolSource = {
       start: (signal) => startMachine({ ...machine, signal }),

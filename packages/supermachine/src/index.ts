@@ -31,7 +31,13 @@ export type { CopyOptions, VmFiles } from "./files/vm-files.js";
 export { chooseHypervisor, type HypervisorChoice } from "./hypervisor/choice.js";
 export type { HypervisorName } from "./hypervisor/remembered.js";
 export { type HypervisorStatus, kvmStatus, qemuStatus } from "./hypervisor/status.js";
-export { type BakedImage, type BakeOptions, Image, type ImageVmOptions } from "./image.js";
+export {
+  type BakedImage,
+  type BakeOptions,
+  Image,
+  type ImagePoolOptions,
+  type ImageVmOptions,
+} from "./image.js";
 export type {
   CachePolicy,
   EventOptions,
