@@ -56,7 +56,7 @@ async function readOutput(vm) {
 
 /** @param {import("supermachine").Vm} vm */
 async function writeInput(vm) {
-  const child = vm.spawn(["sh", "-c", "cat >/dev/null"]);
+  const child = vm.spawn(["sh", "-c", "cat >/dev/null"], { stdin: true });
   const chunk = new Uint8Array(64 * 1024);
   const writer = child.stdin.getWriter();
   for (let at = 0; at < TRANSFER_MIB * MIB; at += chunk.length) await writer.write(chunk);

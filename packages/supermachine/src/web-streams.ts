@@ -35,8 +35,11 @@ export function webReadable(
 
 /** A Web stream whose writes settle when the command's side has room for more. */
 export function webWritable(writable: Writable): WritableStream<Uint8Array | string> {
+  const why = writable.destroyed
+    ? "the command was started without `stdin: true`"
+    : "the command takes no more input";
   const closed = (cause?: unknown) =>
-    new SupermachineError("ERR_EXEC_INPUT_CLOSED", "the command takes no more input", { cause });
+    new SupermachineError("ERR_EXEC_INPUT_CLOSED", why, { cause });
   return new WritableStream<Uint8Array | string>({
     start(controller) {
       writable.once("close", () => controller.error(closed()));
