@@ -93,18 +93,36 @@ const BENCH = new URL("../bench/", import.meta.url);
 const areas = (await readdir(BENCH)).flatMap((file) =>
   file.endsWith(".mjs") ? [file.slice(0, -4)] : [],
 );
-const [, , area, ...args] = process.argv;
+const [, , area, ...words] = process.argv;
+const args = words.filter((word) => word !== "--save");
 if (area === undefined || !areas.includes(area)) {
-  process.stderr.write(`Usage: npm run bench -- AREA [ARGUMENT…]\nAreas: ${areas.join(", ")}\n`);
+  process.stderr.write(
+    `Usage: npm run bench -- AREA [ARGUMENT…]\nAreas: ${areas.join(", ")}\n--save puts the rows of a part of an area in place of those kept.\n`,
+  );
   process.exit(2);
 }
 /** @type {{ measure: Measure }} */
 const { measure } = await import(new URL(`${area}.mjs`, BENCH).href);
 const note = (/** @type {string} */ text) => void process.stderr.write(`${text}\n`);
 const rows = (await measure({ note, args })).map(toRow);
-if (args.length === 0) {
-  const file = fileURLToPath(new URL(`results/${area}.json`, BENCH));
+const file = fileURLToPath(new URL(`results/${area}.json`, BENCH));
+if (args.length === 0 || words.includes("--save")) {
+  const kept = args.length === 0 ? [] : await keptRows();
+  const names = new Set(rows.map(({ name }) => name));
+  const all = [...kept.filter(({ name }) => !names.has(name)), ...rows];
   await mkdir(new URL("results/", BENCH), { recursive: true });
-  await writeFile(file, `${JSON.stringify({ machine: await machine(), rows }, undefined, 2)}\n`);
+  await writeFile(
+    file,
+    `${JSON.stringify({ machine: await machine(), rows: all }, undefined, 2)}\n`,
+  );
 }
 printTable(rows);
+
+/** @returns {Promise<Row[]>} */
+async function keptRows() {
+  try {
+    return JSON.parse(await readFile(file, "utf8")).rows;
+  } catch {
+    return [];
+  }
+}
