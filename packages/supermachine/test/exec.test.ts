@@ -85,7 +85,12 @@ describe("a spawned command", () => {
     await expect(reader.read()).rejects.toMatchObject({ code: "ERR_EXEC_ABORTED" });
   });
 
-  test("rejects input that nobody takes any more", async () => {
+  test("rejects input that nobody takes any more, or ever will", async () => {
+    const none = vm.spawn(["true"]);
+    await expect(none.stdin.getWriter().write("x")).rejects.toMatchObject({
+      code: "ERR_EXEC_INPUT_CLOSED",
+      message: expect.stringContaining("stdin: true"),
+    });
     const command = vm.spawn(["true"], { stdin: true });
     await command.exited;
     const writer = command.stdin.getWriter();
