@@ -11,7 +11,12 @@ import {
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Facility, openDescriptors, requireFacility } from "@supermachine-internal/testing";
+import {
+  type Facility,
+  kernelSwitch,
+  openDescriptors,
+  requireFacility,
+} from "@supermachine-internal/testing";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type * as api from "../src/index.js";
 import { shell } from "./shell.js";
@@ -27,12 +32,8 @@ const built = ["fuse-mount", "fuse-server", "fuse-protocol"].map(
 
 const parameter = "/sys/module/fuse/parameters/enable_uring";
 
-/** Changes a setting of this host until it is disposed; mounts that exist do not mind. */
-function enableUring(value = "Y"): Disposable {
-  const before = readFileSync(parameter, "latin1").trim();
-  writeFileSync(parameter, value);
-  return { [Symbol.dispose]: () => writeFileSync(parameter, before) };
-}
+/** Mounts that exist do not mind. */
+const enableUring = (value = "Y") => kernelSwitch(parameter, value);
 
 requireFacility("linux", "root", "fuse", ...built).describe("a mount served by threads", () => {
   let mountModule: typeof api.mountModule;
@@ -87,7 +88,7 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
   );
 
   it.each([1, 3])("takes requests through io_uring, with %d threads", async (threads) => {
-    using _enabled = enableUring();
+    using _enabled = await enableUring();
     const log = new SharedArrayBuffer(8);
     await start({ threads, ioUring: true }, { passthrough: false, log });
     const out = await shell(
@@ -102,7 +103,7 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
   });
 
   it("waits for asynchronous backends with io_uring, too, and ends when one hangs", async () => {
-    using _enabled = enableUring();
+    using _enabled = await enableUring();
     mounted = await mountModule({ module: misbehaving }, directory, { ioUring: true });
     expect(await shell("stat -c %i later & stat -c %i later; wait", directory)).toBe("2\n2\n");
     const asking = shell("stat stuck", directory);
@@ -116,7 +117,7 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
   });
 
   it("does without io_uring where the kernel does not offer it", async () => {
-    using _disabled = enableUring("N");
+    using _disabled = await enableUring("N");
     await start({ ioUring: true });
     expect(await shell("echo x > f; cat f", directory)).toBe("x\n");
   });
@@ -193,7 +194,7 @@ requireFacility("linux", "root", "fuse", ...built).describe("a mount served by t
   it.each([false, true])(
     "ends although its backend loops beside another request (ioUring: %s)",
     async (ioUring) => {
-      using _enabled = enableUring();
+      using _enabled = await enableUring();
       mounted = await mountModule({ module: misbehaving }, directory, { ioUring });
       const asking = shell("stat stuck & sleep 0.2; stat loop & wait", directory);
       asking.catch(() => {});

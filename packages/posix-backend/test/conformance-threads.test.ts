@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import {
   type MountedTarget,
@@ -11,7 +11,7 @@ import {
   testPosix,
   testSideBySide,
 } from "@supermachine-internal/fs-conformance";
-import { type Facility, requireFacility } from "@supermachine-internal/testing";
+import { type Facility, kernelSwitch, requireFacility } from "@supermachine-internal/testing";
 import { expect } from "vitest";
 
 /** Threads of Node.js 20 run no TypeScript, so these tests need the built packages. */
@@ -63,17 +63,12 @@ requireFacility(...facilities, `file:${PARAMETER}`).describe("threads with io_ur
     parent: "/dev/shm",
     lacks: ["collapse", "zero-range"],
     async mount(path, host) {
-      const before = readFileSync(PARAMETER, "latin1");
-      writeFileSync(PARAMETER, "Y");
-      try {
-        const server = await serve(host, path, "io_uring");
-        const fds = readdirSync(`/proc/${server.pid}/fd`);
-        const files = fds.map((fd) => readlinkSync(`/proc/${server.pid}/fd/${fd}`));
-        expect(files).toContain("anon_inode:[io_uring]");
-        return server;
-      } finally {
-        writeFileSync(PARAMETER, before);
-      }
+      using _offered = await kernelSwitch(PARAMETER, "Y");
+      const server = await serve(host, path, "io_uring");
+      const fds = readdirSync(`/proc/${server.pid}/fd`);
+      const files = fds.map((fd) => readlinkSync(`/proc/${server.pid}/fd/${fd}`));
+      expect(files).toContain("anon_inode:[io_uring]");
+      return server;
     },
   };
   testPosix(mountedTarget(target));
