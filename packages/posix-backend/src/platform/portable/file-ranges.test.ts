@@ -1,4 +1,12 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  futimesSync,
+  openSync,
+  readFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   errnoName,
@@ -67,6 +75,19 @@ test("a part of a hole stays one", () => {
   ] as const) {
     expect(allocate(linuxPosixCalls, fd, PUNCH, offset, length)).toBe(0);
     expect(errnoName(linuxPosixCalls.lseek(fd, 0, 3))).toBe("ENXIO");
+  }
+  closeSync(fd);
+});
+
+test("a file counts as modified although there was nothing to make a hole of", () => {
+  using dir = new TemporaryDirectory();
+  const fd = openSync(join(dir.path, "file"), "w+");
+  writeSync(fd, "hello");
+  for (const offset of [1, 5, 100]) {
+    futimesSync(fd, 1, 1);
+    expect(allocate(linuxPosixCalls, fd, PUNCH, offset, 1)).toBe(0);
+    expect(fstatSync(fd).mtimeMs).toBeGreaterThan(1e12);
+    expect(fstatSync(fd).atimeMs).toBe(1000);
   }
   closeSync(fd);
 });

@@ -5,12 +5,20 @@ import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
 } from "@supermachine/fuse-protocol";
-import { statfsStruct, statxStruct } from "../../syscalls/structs.js";
+import { UTIME_NOW, UTIME_OMIT } from "../../syscalls/constants.js";
+import { statfsStruct, statxStruct, timespecStruct } from "../../syscalls/structs.js";
 import type { PosixCalls } from "./posix-calls.js";
 
 /** Of lseek(2) on Linux, as the calls take it. */
 const SEEK_DATA = 3;
 const PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+/** Times for futimens(2): the second is that of modification. */
+const MODIFIED_NOW = new Uint8Array(2 * timespecStruct.size);
+timespecStruct.encode({ tv_sec: 0n, tv_nsec: BigInt(UTIME_OMIT) }, MODIFIED_NOW);
+timespecStruct.encode(
+  { tv_sec: 0n, tv_nsec: BigInt(UTIME_NOW) },
+  MODIFIED_NOW.subarray(timespecStruct.size),
+);
 /** Bytes copied by one request: whoever asks for more asks again. */
 const COPIED_AT_ONCE = 1 << 20;
 
@@ -33,7 +41,12 @@ export function allocate(
   offset: number,
   length: number,
 ): number {
-  if (mode === PUNCH) return punch(calls, fd, offset, length);
+  if (mode === PUNCH) {
+    const result = punch(calls, fd, offset, length);
+    // The file counts as modified, also where there was nothing to do.
+    if (result === 0) calls.futimens(fd, MODIFIED_NOW);
+    return result;
+  }
   if (mode !== 0 && mode !== FALLOC_FL_KEEP_SIZE) return -EOPNOTSUPP;
   const end = offset + length;
   const failure = calls.preallocate(fd, offset, length);
