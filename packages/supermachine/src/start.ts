@@ -78,6 +78,7 @@ async function startOn(
     } catch (error) {
       if (!isSnapshotError(error)) throw error;
       options.onNotice?.(`starting cold, and forgetting a warm start: ${error.message}`);
+      verified.delete(directory);
       await warm.remove(directory);
       return await begin(await prepare(options, hypervisor));
     }

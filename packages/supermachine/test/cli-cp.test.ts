@@ -30,8 +30,8 @@ afterAll(async () => {
 beforeEach(async () => {
   temporary = new TemporaryDirectory();
   here = temporary.path;
-  await vm.files.remove("/work", { recursive: true, force: true });
-  await vm.files.mkdir("/work");
+  await vm.files.remove("/srv", { recursive: true, force: true });
+  await vm.files.mkdir("/srv");
 });
 afterEach(() => temporary[Symbol.dispose]());
 
@@ -60,40 +60,40 @@ describe(`supermachine cp with a machine on ${hypervisor}`, () => {
   test("copies files and directories to the guest and back", async () => {
     mkdirSync(join(here, "tree/inner"), { recursive: true });
     writeFileSync(join(here, "tree/inner/file"), "x");
-    expect(await cp(["tree", "box:/work"])).toEqual(quiet);
-    expect(await cp(["tree/.", "box:work/new"])).toEqual(quiet);
-    expect(await inGuest("cd /work; find . -type f | sort")).toBe(
+    expect(await cp(["tree", "box:/srv"])).toEqual(quiet);
+    expect(await cp(["tree/.", "box:srv/new"])).toEqual(quiet);
+    expect(await inGuest("cd /srv; find . -type f | sort")).toBe(
       "./new/inner/file\n./tree/inner/file\n",
     );
-    expect(await cp(["box:/work", "."])).toEqual(quiet);
-    expect(readFileSync(join(here, "work/tree/inner/file"), "utf8")).toBe("x");
-    expect(await cp(["box:/work/tree/.", "."])).toEqual(quiet);
+    expect(await cp(["box:/srv", "."])).toEqual(quiet);
+    expect(readFileSync(join(here, "srv/tree/inner/file"), "utf8")).toBe("x");
+    expect(await cp(["box:/srv/tree/.", "."])).toEqual(quiet);
     expect(existsSync(join(here, "inner/file"))).toBe(true);
   });
 
   test("gives files to root, or to whom they belong with -a", async () => {
     writeFileSync(join(here, "file"), "x");
     execFileSync("chown", ["1234:5678", join(here, "file")]);
-    await cp(["file", "box:/work/root"]);
-    await cp(["-a", "file", "box:/work/kept"]);
-    expect(await inGuest("stat -c '%u:%g' /work/root /work/kept")).toBe("0:0\n1234:5678\n");
+    await cp(["file", "box:/srv/root"]);
+    await cp(["-a", "file", "box:/srv/kept"]);
+    expect(await inGuest("stat -c '%u:%g' /srv/root /srv/kept")).toBe("0:0\n1234:5678\n");
   });
 
   test("copies a symbolic link, or with -L what it names", async () => {
     writeFileSync(join(here, "file"), "x");
     symlinkSync("file", join(here, "link"));
-    await cp(["link", "box:/work/link"]);
-    await cp(["-L", "link", "box:/work/file"]);
-    expect(await inGuest("readlink /work/link; cat /work/file")).toBe("file\nx");
+    await cp(["link", "box:/srv/link"]);
+    await cp(["-L", "link", "box:/srv/file"]);
+    expect(await inGuest("readlink /srv/link; cat /srv/file")).toBe("file\nx");
   });
 
   test("takes and gives tar archives as -", async () => {
     mkdirSync(join(here, "tree"));
     writeFileSync(join(here, "tree/file"), "x");
     const archive = execFileSync("tar", ["-cf", "-", "-C", here, "tree"]);
-    expect(await cp(["-", "box:/work"], archive)).toEqual(quiet);
-    expect(await inGuest("cat /work/tree/file")).toBe("x");
-    const { code, stdout } = await cp(["box:/work/tree", "-"]);
+    expect(await cp(["-", "box:/srv"], archive)).toEqual(quiet);
+    expect(await inGuest("cat /srv/tree/file")).toBe("x");
+    const { code, stdout } = await cp(["box:/srv/tree", "-"]);
     expect(code).toBe(0);
     const listed = execFileSync("tar", ["-tf", "-"], { input: stdout }).toString();
     expect(listed).toBe("tree/\ntree/file\n");
@@ -101,7 +101,7 @@ describe(`supermachine cp with a machine on ${hypervisor}`, () => {
 
   test.each([
     [["box:/none", "."], /cannot stat \/none: No such file or directory \(ENOENT\)/],
-    [["none", "box:/work"], /none: there is no such file/],
+    [["none", "box:/srv"], /none: there is no such file/],
     [["box:/etc/hosts", "none/"], /none\/: no such directory/],
     [["one", "two"], /MACHINE:PATH/],
     [["box:/a", "box:/b"], /MACHINE:PATH/],
@@ -114,8 +114,8 @@ describe(`supermachine cp with a machine on ${hypervisor}`, () => {
   });
 
   test("says what of a tree is not copied to the host", async () => {
-    await inGuest("mkdir /work/d; mknod /work/d/null c 1 3; echo x > /work/d/file");
-    const { code, stderr } = await cp(["box:/work/d", "."]);
+    await inGuest("mkdir /srv/d; mknod /srv/d/null c 1 3; echo x > /srv/d/file");
+    const { code, stderr } = await cp(["box:/srv/d", "."]);
     expect(code).toBe(0);
     expect(stderr).toBe("supermachine: d/null: a character-device is not copied to the host\n");
     expect(existsSync(join(here, "d/file"))).toBe(true);
@@ -124,12 +124,12 @@ describe(`supermachine cp with a machine on ${hypervisor}`, () => {
   test("leaves no process in the guest when it is killed", async () => {
     writeFileSync(join(here, "large"), Buffer.alloc(1_000_000));
     const archive = execFileSync("tar", ["-cf", "-", "-C", here, "large"]);
-    const child = launch(["-", "box:/work"]);
+    const child = launch(["-", "box:/srv"]);
     const ended = once(child, "close");
     child.stdin?.on("error", () => {});
     child.stdin?.write(archive.subarray(0, 500_000));
-    await expect.poll(() => vm.files.exists("/work/large"), { timeout: 20_000 }).toBe(true);
-    const unpacking = () => inGuest("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '/work/large'");
+    await expect.poll(() => vm.files.exists("/srv/large"), { timeout: 20_000 }).toBe(true);
+    const unpacking = () => inGuest("ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '/srv/large'");
     expect(await unpacking()).toBe("1\n");
     child.kill("SIGKILL");
     await ended;

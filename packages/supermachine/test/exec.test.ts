@@ -128,7 +128,7 @@ describe("a chain", () => {
 describe("staged files", () => {
   test("are in the guest before the command starts, relative ones in its directory", async () => {
     const result = await vm.exec(["./run", "there"], {
-      cwd: "/work/dir",
+      cwd: "/srv/dir",
       user: "root",
       stageFiles: [
         { path: "run", data: '#!/bin/sh\necho "$(cat ../data | wc -c) $1"\n', mode: 0o755 },

@@ -10,8 +10,8 @@ import * as p from "./protocol.js";
 import type { Vring } from "./vring.js";
 
 /**
- * Without VHOST_USER_PROTOCOL_F_STATUS, which the specification deprecates: with it QEMU sends status 0, a reset, also
- * when it only stops the virtual machine for a while.
+ * Without VHOST_USER_PROTOCOL_F_STATUS: a front-end that has it may send status 0, a reset, where it only stops the virtual
+ * machine for a while, and the device's state would be lost.
  */
 const PROTOCOL_FEATURES = [
   p.VHOST_USER_PROTOCOL_F_MQ,
